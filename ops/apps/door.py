@@ -1,0 +1,101 @@
+"""Who may come in: signatures on webhooks and streams, caps, and what strangers may see at all.
+
+The public origin comes from the settings or the tunnel's own API, never from a request's Host.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlsplit
+
+from ops.vendors.twilio import wire
+
+CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}")
+FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
+BODY_LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a request is not let in: the HTTP status it gets, and a reason for our log alone."""
+
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """A rightly signed form of Twilio's: its fields, each once."""
+
+    call_sid: str
+    form: Mapping[str, str]
+
+
+@dataclass
+class Door:
+    """Checks what arrives on the public port against the account's token and the public origin."""
+
+    account_sid: str
+    token: str
+    origin: str | None  # https://… as Twilio writes it; None until the tunnel is known
+    max_calls_per_hour: int
+    _opened: deque[float] = field(default_factory=deque)
+
+    def stream_url(self) -> str:
+        """The media stream's address as it stands in the TwiML: `wss`, or `ws` on loopback."""
+        return re.sub(r"^http", "ws", self.origin or "") + "/call"
+
+    def webhook(
+        self, path: str, query: str, content_type: str, body: bytes, signatures: Sequence[str]
+    ) -> Webhook | Refusal:
+        """A webhook's form, or why it is refused. Every refusal looks the same from outside."""
+        if self.origin is None:
+            return Refusal(503, "the public URL is not known yet")
+        if content_type.split(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+            return Refusal(403, f"expected a form, got {content_type[:80]!r}")
+        try:
+            pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=200)
+        except ValueError as problem:
+            return Refusal(403, f"not a form: {problem}")
+        form = dict(pairs)
+        if len(form) != len(pairs):  # the signature's text has no delimiters: repeated names can be re-split
+            return Refusal(403, "a parameter is repeated")
+        url = self.origin + path + (f"?{query}" if query else "")
+        if not wire.signed(self.token, wire.spellings(url), form, signatures):
+            return Refusal(403, f"the signature does not fit {url}")
+        if form.get("AccountSid") != self.account_sid:
+            return Refusal(403, "signed, but of another account")
+        if not CALL_SID.fullmatch(form.get("CallSid", "")):
+            return Refusal(403, "signed, but without a CallSid")
+        return Webhook(form["CallSid"], form)
+
+    def upgrade(self, signatures: Sequence[str]) -> Refusal | None:
+        """Why a media stream's handshake is refused; None when it is rightly signed."""
+        if self.origin is None:
+            return Refusal(503, "the public URL is not known yet")
+        url = self.stream_url()
+        if not wire.signed(self.token, wire.spellings(url), {}, signatures):
+            return Refusal(403, f"the signature does not fit {url}")
+        return None
+
+    def admit(self, now: float) -> bool:
+        """Whether one more signed call fits into this hour's cap."""
+        while self._opened and self._opened[0] <= now - 3600:
+            self._opened.popleft()
+        if len(self._opened) >= self.max_calls_per_hour:
+            return False
+        self._opened.append(now)
+        return True
+
+
+def is_local(peer: str, host: str, headers: Mapping[str, str]) -> bool:
+    """Whether a request comes from this machine itself and through no proxy or tunnel."""
+    name = urlsplit(f"//{host}").hostname if host else None
+    return (
+        peer in ("127.0.0.1", "::1")
+        and name in ("127.0.0.1", "localhost", "::1")
+        and not any(header in headers for header in FORWARDING)
+    )

@@ -1,0 +1,129 @@
+"""What of the agent's speech the caller has heard: sent audio, returned marks and the clock. Pure.
+
+The model produces audio faster than it can be spoken; it waits here, and a little of it in the
+phone's buffer, so that a barge-in can stop it at once and tell the model what was really heard.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+BYTES_PER_MS = 8  # mu-law at 8 kHz
+
+
+def milliseconds(payload: str) -> float:
+    """The duration of a base64 text of mu-law."""
+    padding = payload.endswith("=") + payload.endswith("==")
+    return (len(payload) * 3 // 4 - padding) / BYTES_PER_MS
+
+
+@dataclass
+class Answer:
+    """One item of agent speech: how much of it was produced, sent and heard, in milliseconds."""
+
+    item_id: str
+    index: int
+    produced: float = 0.0
+    sent: float = 0.0
+    heard: float = 0.0  # by the last mark that came back
+    heard_at: float = 0.0  # when that was, or when the first frame was due to sound; in seconds
+    complete: bool = False
+    marks: deque[float] = field(default_factory=deque)  # milliseconds of the marks still out
+
+    def played(self, now: float) -> float:
+        """Milliseconds heard by `now`: the clock since the last mark, but never past a mark that is
+        still out, and never more than was sent."""
+        if not self.sent:
+            return 0.0
+        limit = self.marks[0] if self.marks else self.sent
+        return max(self.heard, min(self.heard + max(0.0, now - self.heard_at) * 1000, limit))
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A payload for the phone now, the mark that must follow it, and when it sounds, in seconds."""
+
+    payload: str
+    mark: str
+    sounds_at: float
+
+
+class Playout:
+    """The agent's speech on its way to the phone, paced so that the phone holds about `lead` seconds."""
+
+    def __init__(self, lead: float = 0.4) -> None:
+        self.ends_at = 0.0  # when everything sent so far will have been played, in seconds
+        self._lead = lead
+        self._answers: deque[Answer] = deque()  # not yet heard to the end, the oldest first
+        self._queue: deque[tuple[Answer, str]] = deque()  # produced, not yet sent
+        self._count = 0
+
+    @property
+    def speaking(self) -> bool:
+        """Whether some of an answer is still to be heard."""
+        return bool(self._answers)
+
+    def produce(self, item_id: str, payload: str) -> bool:
+        """Takes a piece of an answer; True when it is the first of its item."""
+        new = not self._answers or self._answers[-1].item_id != item_id
+        if new:
+            self._answers.append(Answer(item_id, self._count))
+            self._count += 1
+        answer = self._answers[-1]
+        answer.produced += milliseconds(payload)
+        self._queue.append((answer, payload))
+        return new
+
+    def due(self, now: float) -> list[Send]:
+        """What to send now."""
+        sends = []
+        while self._queue and self.ends_at - now < self._lead:
+            answer, payload = self._queue.popleft()
+            sounds_at = max(now, self.ends_at)
+            self.ends_at = sounds_at + milliseconds(payload) / 1000
+            if not answer.sent:
+                answer.heard_at = sounds_at
+            answer.sent += milliseconds(payload)
+            answer.marks.append(answer.sent)
+            sends.append(Send(payload, f"{answer.index}:{answer.sent:g}", sounds_at))
+        return sends
+
+    def wake_at(self) -> float | None:
+        """When `due` has something to send next, in seconds; None while nothing waits."""
+        return self.ends_at - self._lead if self._queue else None
+
+    def marked(self, name: str, now: float) -> bool:
+        """A mark came back; True when with it an answer has been heard to its end."""
+        index, _, at = name.partition(":")
+        answer = self._answers[0] if self._answers else None
+        if answer is None or index != str(answer.index) or not answer.marks or f"{answer.marks[0]:g}" != at:
+            return False  # of an answer that was cut: marks come back on `clear` too
+        answer.heard, answer.heard_at = answer.marks.popleft(), now
+        return self._heard_out()
+
+    def completed(self) -> bool:
+        """The model has produced all that it wanted to say; True when it has been heard already."""
+        for answer in self._answers:
+            answer.complete = True
+        return self._heard_out()
+
+    def interrupt(self, now: float) -> Answer | None:
+        """Drops what has not been heard; returns the answer that was cut, with `heard` settled, or None
+        when nothing was to be heard."""
+        if not self._answers:
+            return None
+        answer = self._answers[0]
+        answer.heard = min(answer.played(now), answer.produced)
+        self._answers.clear()
+        self._queue.clear()
+        self.ends_at = now
+        return answer
+
+    def _heard_out(self) -> bool:
+        answer = self._answers[0] if self._answers else None
+        waits = any(owner is answer for owner, _ in self._queue)
+        if answer is None or not answer.complete or answer.marks or waits:
+            return False
+        self._answers.popleft()
+        return True

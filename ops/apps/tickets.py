@@ -1,0 +1,42 @@
+"""One-time tickets: a signed webhook gives one to its call, and one media stream may show it. Pure."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from dataclasses import dataclass
+
+LIFE = 30.0  # seconds in which the stream must show its ticket
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """What a call must show to have its stream accepted, and until when."""
+
+    secret: str
+    expires: float
+    record: bool
+
+
+class Tickets:
+    """The tickets that are out, one for each call at most: a repeated webhook voids the unused one."""
+
+    def __init__(self) -> None:
+        self._out: dict[str, Ticket] = {}
+
+    def issue(self, call_sid: str, now: float, *, record: bool = False) -> str:
+        """A new ticket for this call, in place of any earlier one."""
+        self._out = {sid: ticket for sid, ticket in self._out.items() if ticket.expires > now}
+        ticket = Ticket(secrets.token_urlsafe(32), now + LIFE, record)
+        self._out[call_sid] = ticket
+        return ticket.secret
+
+    def redeem(self, call_sid: str, shown: str, now: float) -> Ticket | None:
+        """The ticket, which from now on is used; None when it is wrong, late, used or of another call."""
+        ticket = self._out.get(call_sid)
+        if ticket is None or not hmac.compare_digest(
+            ticket.secret.encode(), shown.encode("utf-8", "replace")
+        ):
+            return None
+        del self._out[call_sid]
+        return ticket if ticket.expires > now else None

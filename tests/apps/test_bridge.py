@@ -1,0 +1,393 @@
+"""The bridge as a process: real sockets to a phone and to a model, both written here."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import httpx
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from ops.vendors.twilio import wire
+
+REPOSITORY = Path(__file__).parents[2]
+FRAME = base64.b64encode(b"\x50" * 160).decode()
+
+
+@dataclass
+class Model:
+    """A Realtime server that greets, and remembers what it got."""
+
+    url: str = ""
+    connections: int = 0
+    open: int = 0
+    got: list[dict[str, Any]] = field(default_factory=list)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    format: str = "audio/pcmu"
+
+    async def serve(self, socket: ServerConnection) -> None:
+        self.connections += 1
+        self.open += 1
+        await self._tell()
+        try:
+            await socket.send(json.dumps({"type": "session.created", "session": {"id": "s", "model": "m"}}))
+            async for message in socket:
+                event = json.loads(message)
+                self.got.append(event)
+                await self._tell()
+                if event["type"] == "session.update":
+                    side = {"format": {"type": self.format}}
+                    updated = {
+                        "type": "session.updated",
+                        "session": {"audio": {"input": side, "output": side}},
+                    }
+                    await socket.send(json.dumps(updated))
+                elif event["type"] == "response.create":
+                    for reply in (
+                        {"type": "response.created", "response": {"id": "r"}},
+                        {
+                            "type": "response.output_audio.delta",
+                            "response_id": "r",
+                            "item_id": "i",
+                            "delta": FRAME,
+                        },
+                        {"type": "response.done", "response": {"id": "r", "status": "completed"}},
+                    ):
+                        await socket.send(json.dumps(reply))
+        except ConnectionClosed:
+            pass
+        finally:
+            self.open -= 1
+            await self._tell()
+
+    async def _tell(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
+
+    async def until(self, what: Callable[[], bool]) -> None:
+        async with self.changed:
+            await asyncio.wait_for(self.changed.wait_for(what), 5)
+
+
+@dataclass
+class World:
+    """A running bridge, its model, and the account whose token signs."""
+
+    port: int
+    root: Path
+    model: Model
+    process: asyncio.subprocess.Process
+    account: str
+    token: str
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def webhook(self, call_sid: str, path: str = "/twiml", **form: str) -> httpx.Response:
+        fields = {"CallSid": call_sid, "AccountSid": self.account, **form}
+        signature = wire.sign(self.token, self.origin + path, fields)
+        async with httpx.AsyncClient(trust_env=False) as http:
+            headers = {"X-Twilio-Signature": signature}
+            return await http.post(self.origin + path, data=fields, headers=headers)
+
+    async def ticket(self, call_sid: str) -> str:
+        twiml = ElementTree.fromstring((await self.webhook(call_sid)).text)
+        parameter = twiml.find(".//Parameter")
+        assert parameter is not None
+        return parameter.attrib["value"]
+
+    def stream(self, token: str | None = None) -> connect:
+        url = f"ws://127.0.0.1:{self.port}/call"
+        headers = {"X-Twilio-Signature": wire.sign(token or self.token, url)}
+        return connect(url, additional_headers=headers, compression=None, proxy=None)
+
+    def start(self, call_sid: str, ticket: str, **changes: Any) -> str:
+        return json.dumps(
+            {
+                "event": "start", "sequenceNumber": "1", "streamSid": "MZ1",
+                "start": {
+                    "accountSid": self.account, "callSid": call_sid, "streamSid": "MZ1", "tracks": ["inbound"],
+                    "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
+                    "customParameters": {"ticket": ticket}, **changes,
+                },
+            }
+        )  # fmt: skip
+
+    async def health(self, **headers: str) -> httpx.Response:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            return await http.get(f"{self.origin}/health", headers=headers)
+
+    def journal(self, call_sid: str) -> list[dict[str, Any]]:
+        path = self.root / "logs/calls" / call_sid / "journal.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@asynccontextmanager
+async def world(root: Path, port: int, **settings: str) -> AsyncIterator[World]:
+    account, token, model = "AC" + secrets.token_hex(16), secrets.token_hex(16), Model()
+    async with serve(model.serve, "127.0.0.1", 0) as server:
+        upstream = next(iter(server.sockets)).getsockname()[1]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "ops.apps.bridge",
+            cwd=root,
+            env={
+                "PYTHONPATH": str(REPOSITORY), "PATH": os.environ["PATH"],
+                "TWILIO_ACCOUNT_SID": account, "TWILIO_AUTH_TOKEN": token,
+                "OPENAI_API_KEY": "sk-" + secrets.token_hex(16),
+                "OPENAI_REALTIME_URL": f"ws://127.0.0.1:{upstream}/v1/realtime",
+                "PUBLIC_URL": f"http://127.0.0.1:{port}", "WEBSOCKET_PORT": str(port), "RETRY_INTERVAL": "0.1",
+                **settings,
+            },
+        )  # fmt: skip
+        one = World(port, root, model, process, account, token)
+        try:
+            await _answers(one)
+            yield one
+        finally:
+            await _ended(process)
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """Drained with the first signal, told to hurry with the second; clean in any case."""
+    if process.returncode is None:
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), 1)
+        except TimeoutError:
+            process.terminate()
+    try:
+        assert await asyncio.wait_for(process.wait(), 8) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def _answers(one: World) -> None:
+    async with asyncio.timeout(15):
+        while True:
+            try:
+                await one.health()
+                return
+            except httpx.TransportError:
+                assert one.process.returncode is None
+                await asyncio.sleep(0.02)
+
+
+def new_call() -> str:
+    return "CA" + secrets.token_hex(16)
+
+
+async def next_event(phone: ClientConnection) -> str:
+    return str(json.loads(await asyncio.wait_for(phone.recv(), 5))["event"])
+
+
+async def close_code(phone: ClientConnection) -> int | None:
+    await asyncio.wait_for(phone.wait_closed(), 8)
+    return phone.close_code
+
+
+def test_a_call_from_webhook_to_hang_up(root: Path, free_ports: Callable[[int], list[int]]) -> None:
+    """Signed webhook, signed stream, ticket, greeting heard, stop: both sockets close, the journal has all hops."""
+
+    async def scenario() -> None:
+        async with world(root, *free_ports(1), RECORD_CALLS="all") as one:
+            sid = new_call()
+            ticket = await one.ticket(sid)
+            async with one.stream() as phone:
+                await phone.send('{"event":"connected","protocol":"Call","version":"1.0.0"}')
+                await phone.send(one.start(sid, ticket))
+                media = {"event": "media", "streamSid": "MZ1", "media": {"timestamp": "0", "payload": FRAME}}
+                await phone.send(json.dumps(media))
+                assert [await next_event(phone), await next_event(phone)] == ["media", "mark"]
+                assert (await one.health()).json()["live_calls"] == 1
+                await phone.send('{"event":"stop","streamSid":"MZ1","stop":{}}')
+                assert await close_code(phone) == 1000
+            await one.model.until(lambda: one.model.open == 0)
+            kinds = [event["type"] for event in one.model.got]
+            assert kinds.count("input_audio_buffer.append") == 1
+            assert kinds[0] == "session.update"
+        events = [record["event"] for record in one.journal(sid)]
+        wanted = ["webhook.received", "webhook.answered", "stream.started", "model.connected", "model.ready",
+                  "agent.first-audio", "stream.stopped", "model.closed", "call.ended"]  # fmt: skip
+        assert [event for event in events if event in wanted] == wanted
+        assert (root / "logs/calls" / sid / "call.wav").read_bytes()[:4] == b"RIFF"
+        assert one.token not in "".join(p.read_text() for p in (root / "logs").glob("*.jsonl"))
+
+    asyncio.run(scenario())
+
+
+def test_strangers_reach_nothing_upstream(root: Path, free_ports: Callable[[int], list[int]]) -> None:
+    """No signature, wrong signature, no ticket, a ticket of another call, a used one, no start: the model is
+    never dialled."""
+
+    async def scenario() -> None:
+        async with world(root, *free_ports(1)) as one:
+            url = f"ws://127.0.0.1:{one.port}/call"
+            for headers in ({}, {"X-Twilio-Signature": wire.sign("other", url)}):
+                with pytest.raises(InvalidStatus) as caught:
+                    await connect(url, additional_headers=headers, proxy=None)
+                assert caught.value.response.status_code == 403
+            mine, other = new_call(), new_call()
+            ticket = await one.ticket(other)
+            wrong = [
+                one.start(mine, "nothing"),
+                one.start(mine, ticket),
+                one.start(other, ticket, accountSid="AC" + secrets.token_hex(16)),
+                '{"event":"media","streamSid":"MZ1","media":{"timestamp":"0","payload":"AA=="}}',
+                "garbage",
+            ]
+            for first in wrong:
+                async with one.stream() as phone:
+                    await phone.send(first)
+                    assert await close_code(phone) == 1008, first
+            async with httpx.AsyncClient(trust_env=False) as http:
+                answer = await http.post(
+                    f"{one.origin}/twiml", data={"CallSid": mine, "AccountSid": one.account}
+                )
+            assert (answer.status_code, answer.text) == (403, "")
+            assert one.model.connections == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_ticket_is_good_for_one_stream(root: Path, free_ports: Callable[[int], list[int]]) -> None:
+    """A second stream of a live call is refused, and so is the used ticket, and the ended call's webhook."""
+
+    async def scenario() -> None:
+        async with world(root, *free_ports(1)) as one:
+            sid = new_call()
+            ticket = await one.ticket(sid)
+            async with one.stream() as phone:
+                await phone.send(one.start(sid, ticket))
+                assert await next_event(phone) == "media"
+                fresh = await one.ticket(sid)  # Twilio repeats the webhook of a live call
+                for shown in (ticket, fresh):
+                    async with one.stream() as second:
+                        await second.send(one.start(sid, shown))
+                        assert await close_code(second) == 1008
+                assert one.model.connections == 1
+            await one.model.until(lambda: one.model.open == 0)
+            assert (await one.webhook(sid)).status_code == 403
+
+    asyncio.run(scenario())
+
+
+def test_a_start_that_does_not_come_is_not_waited_for(
+    root: Path, free_ports: Callable[[int], list[int]]
+) -> None:
+    """A signed socket that says nothing is closed after five seconds."""
+
+    async def scenario() -> None:
+        async with world(root, *free_ports(1)) as one, one.stream() as phone:
+            assert await close_code(phone) == 1008
+
+    asyncio.run(scenario())
+
+
+def test_hang_up_without_stop_closes_the_model(root: Path, free_ports: Callable[[int], list[int]]) -> None:
+    """A caller's socket that just vanishes leaves no session open upstream."""
+
+    async def scenario() -> None:
+        async with world(root, *free_ports(1)) as one:
+            sid = new_call()
+            async with one.stream() as phone:
+                await phone.send(one.start(sid, await one.ticket(sid)))
+                await one.model.until(lambda: one.model.open == 1)
+                phone.transport.abort()
+            await asyncio.wait_for(one.model.until(lambda: one.model.open == 0), 2)
+
+    asyncio.run(scenario())
+
+
+def test_a_model_with_another_codec_is_refused(root: Path, free_ports: Callable[[int], list[int]]) -> None:
+    """The call ends with a clear record instead of noise."""
+
+    async def scenario() -> None:
+        async with world(root, *free_ports(1)) as one:
+            one.model.format = "audio/pcm"
+            sid = new_call()
+            async with one.stream() as phone:
+                await phone.send(one.start(sid, await one.ticket(sid)))
+                assert await close_code(phone) == 1011
+        assert "model.codec" in [record["event"] for record in one.journal(sid)]
+
+    asyncio.run(scenario())
+
+
+def test_garbage_on_a_live_stream_is_survived(root: Path, free_ports: Callable[[int], list[int]]) -> None:
+    """Malformed messages on the phone's socket do not end the call; an oversized one closes that socket only."""
+
+    async def scenario() -> None:
+        async with world(root, *free_ports(1)) as one:
+            sid = new_call()
+            async with one.stream() as phone:
+                await phone.send(one.start(sid, await one.ticket(sid)))
+                assert await next_event(phone) == "media"
+                for garbage in ("", "{", "[" * 30_000, '{"event":"x"}', b"\x00\xff", '{"event":"mark"}'):
+                    await phone.send(garbage)
+                await phone.send('{"event":"media","media":{"timestamp":"0","payload":"' + FRAME + '"}}')
+                await one.model.until(lambda: one.model.got[-1]["type"] == "input_audio_buffer.append")
+                await phone.send("x" * 70_000)
+                assert await close_code(phone) == 1009
+            assert (await one.health()).status_code == 200
+
+    asyncio.run(scenario())
+
+
+def test_sigterm_drains(root: Path, free_ports: Callable[[int], list[int]]) -> None:
+    """Health turns 503 and new callers get polite TwiML without a stream, while the live call goes on to its end;
+    then the process ends with 0."""
+
+    async def scenario() -> None:
+        async with world(root, *free_ports(1)) as one:
+            sid = new_call()
+            async with one.stream() as phone:
+                await phone.send(one.start(sid, await one.ticket(sid)))
+                assert await next_event(phone) == "media"
+                one.process.send_signal(signal.SIGTERM)
+                async with asyncio.timeout(0.5):
+                    while (await one.health()).status_code != 503:
+                        await asyncio.sleep(0.01)
+                busy = (await one.webhook(new_call())).text
+                assert "<Stream" not in busy
+                assert "<Say>" in busy
+                await phone.send('{"event":"media","media":{"timestamp":"0","payload":"' + FRAME + '"}}')
+                await one.model.until(lambda: one.model.got[-1]["type"] == "input_audio_buffer.append")
+                await phone.send('{"event":"stop"}')
+            assert await asyncio.wait_for(one.process.wait(), 5) == 0
+
+    asyncio.run(scenario())
+
+
+def test_what_strangers_see(root: Path, free_ports: Callable[[int], list[int]]) -> None:
+    """Through a tunnel only a bare health answers; metrics and the rest are 404 there and 200 on this machine."""
+
+    async def scenario() -> None:
+        async with world(root, *free_ports(1)) as one:
+            assert (await one.health(**{"X-Forwarded-For": "192.0.2.1"})).json() == {"status": "ok"}
+            assert (await one.health()).json()["public_url"] == one.origin
+            async with httpx.AsyncClient(trust_env=False) as http:
+                for path in ("/metrics", "/public-url", "/tools"):
+                    assert (await http.get(one.origin + path)).status_code == 200
+                    for headers in ({"X-Forwarded-For": "192.0.2.1"}, {"Host": "voice.example.com"}):
+                        assert (await http.get(one.origin + path, headers=headers)).status_code == 404
+                assert (await http.get(f"{one.origin}/docs")).status_code == 404
+                assert (await http.get(f"{one.origin}/twiml")).status_code == 405
+
+    asyncio.run(scenario())

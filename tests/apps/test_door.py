@@ -1,0 +1,161 @@
+"""Who may come in: forged requests are refused, each for its reason."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+import pytest
+
+from ops.apps.door import Door, Refusal, Webhook, is_local
+from ops.vendors.twilio import wire
+
+ACCOUNT, TOKEN, CALL = "AC" + secrets.token_hex(16), secrets.token_hex(16), "CA" + secrets.token_hex(16)
+ORIGIN = "https://voice.example.com"
+FORM = {"AccountSid": ACCOUNT, "CallSid": CALL, "From": "+12025550142", "CallStatus": "ringing"}
+KIND = "application/x-www-form-urlencoded"
+
+
+def door(**changes: object) -> Door:
+    return Door(
+        **{"account_sid": ACCOUNT, "token": TOKEN, "origin": ORIGIN, "max_calls_per_hour": 3, **changes}
+    )  # type: ignore[arg-type]
+
+
+def ask(
+    form: Mapping[str, str] = FORM,
+    *,
+    signed_form: Mapping[str, str] | None = None,
+    url: str = f"{ORIGIN}/twiml",
+    token: str = TOKEN,
+    body: bytes | None = None,
+    kind: str = KIND,
+    path: str = "/twiml",
+    query: str = "",
+    signatures: list[str] | None = None,
+) -> Webhook | Refusal:
+    signature = wire.sign(token, url, form if signed_form is None else signed_form)
+    return door().webhook(
+        path,
+        query,
+        kind,
+        urlencode(form).encode() if body is None else body,
+        [signature] if signatures is None else signatures,
+    )
+
+
+def test_a_rightly_signed_form_comes_in() -> None:
+    """The honest request passes, whatever the order of its fields, with its query signed too."""
+    assert ask() == Webhook(CALL, FORM)
+    assert isinstance(ask(dict(reversed(FORM.items()))), Webhook)
+    assert isinstance(ask(url=f"{ORIGIN}/twiml?record=1", query="record=1"), Webhook)
+    assert isinstance(ask(url="https://voice.example.com:443/twiml"), Webhook)
+
+
+FORGERIES = {
+    "no signature": {"signatures": []},
+    "empty signature": {"signatures": [""]},
+    "huge signature": {"signatures": ["x" * 1_000_000]},
+    "two signatures": {"signatures": [wire.sign(TOKEN, f"{ORIGIN}/twiml", FORM)] * 2},
+    "other URL": {"url": "https://evil.example.com/twiml"},
+    "other path": {"url": f"{ORIGIN}/status"},
+    "other port": {"url": "https://voice.example.com:8443/twiml"},
+    "other scheme": {"url": "http://voice.example.com/twiml"},
+    "trailing slash": {"url": f"{ORIGIN}/twiml/"},
+    "upper-case host": {"url": "https://VOICE.example.com/twiml"},
+    "query not signed": {"query": "record=1"},
+    "query signed, not sent": {"url": f"{ORIGIN}/twiml?record=1"},
+    "other token": {"token": secrets.token_hex(16)},
+    "parameter added": {"form": FORM | {"Extra": "1"}, "signed_form": FORM},
+    "parameter removed": {"form": {k: v for k, v in FORM.items() if k != "From"}, "signed_form": FORM},
+    "parameter changed": {"form": FORM | {"From": "+12025550143"}, "signed_form": FORM},
+    "trailing space trimmed": {"signed_form": FORM | {"From": "+12025550142 "}},
+    "parameter repeated": {"body": (urlencode(FORM) + f"&CallSid={CALL}").encode()},
+    "re-split: value swallows the next name": {
+        "form": {"AccountSid": ACCOUNT + "CallSid" + CALL, "CallStatus": "ringing", "From": "+12025550142"},
+        "signed_form": FORM,
+    },
+    "re-split: fields moved into the path": {
+        "form": {},
+        "signed_form": {},
+        "url": f"{ORIGIN}/twiml" + "".join(k + v for k, v in sorted(FORM.items())),
+    },
+    "other account, rightly signed": {"form": FORM | {"AccountSid": "AC" + secrets.token_hex(16)}},
+    "no CallSid": {"form": {"AccountSid": ACCOUNT}},
+    "CallSid with a path in it": {"form": FORM | {"CallSid": "CA/../../etc/passwd"}},
+    "CallSid with a newline": {"form": FORM | {"CallSid": CALL + "\n"}},
+    "JSON": {"kind": "application/json", "body": b'{"CallSid":"x"}'},
+    "multipart": {"kind": "multipart/form-data; boundary=x"},
+    "no content type": {"kind": ""},
+    "not UTF-8": {"body": b"CallSid=\xff\xfe"},
+    "a thousand fields": {"body": "&".join(f"k{i}=v" for i in range(1000)).encode()},
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_forgeries_are_refused(name: str) -> None:
+    """Each forged request is refused with 403 and a reason for the log."""
+    refusal = ask(**FORGERIES[name])  # type: ignore[arg-type]
+    assert isinstance(refusal, Refusal), name
+    assert refusal.status == 403
+    assert refusal.reason
+
+
+def test_upgrades_are_signed_for_the_stream_url() -> None:
+    """The handshake's signature fits wss://…/call and nothing else."""
+    assert door().upgrade([wire.sign(TOKEN, "wss://voice.example.com/call")]) is None
+    for url in (
+        "https://voice.example.com/call",
+        "wss://voice.example.com/call/",
+        "wss://voice.example.com/",
+    ):
+        assert isinstance(door().upgrade([wire.sign(TOKEN, url)]), Refusal)
+    assert isinstance(door().upgrade([]), Refusal)
+    assert isinstance(
+        door().upgrade([wire.sign(secrets.token_hex(16), "wss://voice.example.com/call")]), Refusal
+    )
+
+
+def test_nobody_comes_in_while_the_public_url_is_unknown() -> None:
+    """Without an origin there is nothing to check a signature against: 503."""
+    closed = door(origin=None)
+    assert closed.webhook("/twiml", "", KIND, b"", ["x"]) == Refusal(503, "the public URL is not known yet")
+    refusal = closed.upgrade(["x"])
+    assert refusal is not None
+    assert refusal.status == 503
+
+
+def test_loopback_streams_use_ws() -> None:
+    """The stream's scheme follows the public URL's."""
+    assert door(origin="http://127.0.0.1:8103").stream_url() == "ws://127.0.0.1:8103/call"
+    assert door().stream_url() == "wss://voice.example.com/call"
+
+
+def test_the_cap_of_signed_calls_slides_with_the_hour() -> None:
+    """Three an hour: the fourth waits until the first is an hour old."""
+    one = door()
+    assert [one.admit(now) for now in (0.0, 1.0, 2.0, 3.0)] == [True, True, True, False]
+    assert [one.admit(now) for now in (3599.0, 3600.0, 3600.5)] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("peer", "host", "headers", "local"),
+    [
+        ("127.0.0.1", "127.0.0.1:8081", {}, True),
+        ("::1", "[::1]:8081", {}, True),
+        ("127.0.0.1", "localhost:8081", {}, True),
+        ("127.0.0.1", "voice.example.com", {}, False),
+        ("127.0.0.1", "localhost.evil.example", {}, False),
+        ("127.0.0.1", "", {}, False),
+        ("192.0.2.1", "localhost:8081", {}, False),
+        ("127.0.0.1", "localhost:8081", {"x-forwarded-for": "192.0.2.1"}, False),
+        ("127.0.0.1", "localhost:8081", {"forwarded": "for=192.0.2.1"}, False),
+        ("127.0.0.1", "localhost:8081", {"x-forwarded-host": "localhost"}, False),
+    ],
+)
+def test_only_this_machine_itself_sees_the_private_paths(
+    peer: str, host: str, headers: dict[str, str], local: bool
+) -> None:
+    """Peer and Host on loopback and no forwarding header: nothing less will do."""
+    assert is_local(peer, host, headers) is local
