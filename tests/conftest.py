@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from ops.config import variables
+
+REPOSITORY = Path(__file__).parents[1]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -62,3 +69,60 @@ def root(tmp_path: Path) -> Path:
     """An empty project folder."""
     (tmp_path / "logs").mkdir()
     return tmp_path
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with our tasks and no settings, on ports of its own: `inv` runs in it as a user's would."""
+
+    root: Path
+    environ: dict[str, str]
+
+    def inv(self, *arguments: str, timeout: float = 50, **environ: str) -> subprocess.CompletedProcess[str]:
+        """`inv ARGUMENTS` from a real command line."""
+        return subprocess.run(
+            [sys.executable, "-m", "invoke", *arguments],
+            cwd=self.root, env=self.environ | environ, capture_output=True, text=True, timeout=timeout,
+        )  # fmt: skip
+
+    def json(self, *arguments: str, **environ: str) -> dict[str, Any]:
+        """The one JSON document of a task."""
+        done = self.inv(*arguments, "--json", **environ)
+        assert done.stdout.count("\n") == 1, done.stdout + done.stderr
+        document: dict[str, Any] = json.loads(done.stdout)
+        assert document["exit_code"] == done.returncode, done.stderr
+        return document
+
+
+@pytest.fixture
+def project(tmp_path: Path, free_ports: Callable[[int], list[int]]) -> Iterator[Project]:
+    """A project of its own; whatever it left running is stopped at the end."""
+    for name in ("tasks.py", "ops", ".env.example"):
+        (tmp_path / name).symlink_to(REPOSITORY / name)
+    (tmp_path / "logs").mkdir()
+    web, bridge, ngrok = free_ports(3)
+    environ = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    environ |= {"WEBAPP_PORT": str(web), "WEBSOCKET_PORT": str(bridge), "NGROK_PORT": str(ngrok)}
+    environ |= {"SIMULATOR_PORT": str(_three_in_a_row()), "TIMEOUT_ADDITIONAL_LOGS": "5"}
+    one = Project(tmp_path, environ)
+    yield one
+    if (tmp_path / "logs/run/stack.json").exists():
+        one.inv("cleanup", "--now")
+
+
+def _three_in_a_row() -> int:
+    """The first of three neighbouring free ports: the simulators follow one another."""
+    while True:
+        first = socket.socket()
+        first.bind(("127.0.0.1", 0))
+        port: int = first.getsockname()[1]
+        others = [socket.socket(), socket.socket()]
+        try:
+            for offset, one in enumerate(others, 1):
+                one.bind(("127.0.0.1", port + offset))
+            return port
+        except OSError:
+            continue
+        finally:
+            for one in (first, *others):
+                one.close()

@@ -1,0 +1,35 @@
+"""`inv status` and `inv cleanup`: what runs, and its orderly end."""
+
+from __future__ import annotations
+
+import time
+
+from ops.commands.progress import process_line
+from ops.config import Settings
+from ops.findings import Report
+from ops.processes import status as processes_status
+from ops.processes import stop as processes_stop
+from ops.report import Printer, lines
+
+
+def status(settings: Settings, printer: Printer, *, watch: bool = False) -> Report:
+    """What runs, once; or again every second until Ctrl-C."""
+    while True:
+        outcome = processes_status.status(settings)
+        report = Report("status", settings.vendors, outcome.findings, outcome.data)
+        if not watch or printer.json:
+            return report
+        printer.line("\n".join(lines(report, color=printer.color(), quiet_ok=True)))
+        time.sleep(1.0)
+
+
+def cleanup(settings: Settings, printer: Printer, *, drain: float, now: bool, reset: bool) -> Report:
+    """Stop everything of this stack, and show the receipt."""
+
+    def tell(event: object) -> None:
+        line = process_line(event)
+        if line:
+            printer.progress(line)
+
+    outcome = processes_stop.stop(settings, drain_seconds=drain, now=now, reset=reset, progress=tell)
+    return Report("cleanup", settings.vendors, outcome.findings, outcome.data)

@@ -1,0 +1,225 @@
+"""Trunkline's tasks. Each is thin: settings → one function of `ops` → report → exit code.
+
+Nothing heavy is imported here: `inv --list` must cost what plain Invoke costs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from invoke.context import Context
+from invoke.tasks import task
+
+ROOT = Path(__file__).parent
+ONLY = "Only these, a,b,c."
+JSON = "Standard output is exactly one JSON document."
+OFFLINE = "Simulate every vendor, whatever is set."
+LIVE = "Demand the real vendors."
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _carry_out(name: str, work: Any, **options: Any) -> None:
+    from ops.cli import carry_out
+
+    carry_out(name, work, root=ROOT, **options)
+
+
+@task(
+    help={
+        "only": ONLY, "offline": OFFLINE, "live": LIVE, "json": JSON,
+        "attach": "Stay; Ctrl-C stops everything.",
+        "take_over": "End whoever holds a port that is needed, after showing it.",
+    }
+)  # fmt: skip
+def start(
+    c: Context,
+    only: str = "",
+    offline: bool = False,
+    live: bool = False,
+    attach: bool = False,
+    take_over: bool = False,
+    json: bool = False,
+) -> None:
+    """Start the stack, wait until all of it is healthy, and prove the line."""
+    from ops.commands.start import start as command
+
+    _carry_out(
+        "start",
+        lambda settings, printer: command(
+            settings, printer, only=_names(only), attach=attach, take_over=take_over
+        ),
+        as_json=json, offline=offline, live=live, running=False,
+    )  # fmt: skip
+
+
+@task(help={"only": ONLY, "json": JSON, "offline": OFFLINE})
+def basic(c: Context, only: str = "", offline: bool = False, json: bool = False) -> None:
+    """Start quickly for development: no tunnel, nobody outside asked, restart on code change."""
+    from ops.commands.start import basic as command
+
+    _carry_out(
+        "basic",
+        lambda settings, printer: command(settings, printer, only=_names(only)),
+        as_json=json, offline=offline, running=False,
+    )  # fmt: skip
+
+
+@task(
+    help={
+        "seconds": "Follow for so long, then end.", "service": "Follow only these, a,b,c.",
+        "json": JSON + " Nothing is followed then.",
+    }
+)  # fmt: skip
+def debug(c: Context, seconds: float = 0.0, service: str = "", json: bool = False) -> None:
+    """Inspect the state, try the connections, then follow every log at DEBUG."""
+    from ops.commands.debug import debug as command
+
+    _carry_out(
+        "debug",
+        lambda settings, printer: command(
+            settings, printer, seconds=seconds or None, service=service or None
+        ),
+        as_json=json,
+    )
+
+
+@task(
+    help={
+        "drain": "Seconds that live calls may go on.", "now": "Do not wait for live calls.", "json": JSON,
+        "reset": "Clear the run state too.",
+    }
+)  # fmt: skip
+def cleanup(
+    c: Context, drain: float = 30.0, now: bool = False, reset: bool = False, json: bool = False
+) -> None:
+    """Stop the stack in reverse order, let live calls finish, prove that nothing is left."""
+    from ops.commands.stack import cleanup as command
+
+    _carry_out(
+        "cleanup",
+        lambda settings, printer: command(settings, printer, drain=drain, now=now, reset=reset),
+        as_json=json,
+    )
+
+
+@task(help={"watch": "Show it again every second, until Ctrl-C.", "json": JSON})
+def status(c: Context, watch: bool = False, json: bool = False) -> None:
+    """What runs, since when, pid, port, restarts, live calls, public URL, mode."""
+    from ops.commands.stack import status as command
+
+    _carry_out("status", lambda settings, printer: command(settings, printer, watch=watch), as_json=json)
+
+
+@task(
+    help={
+        "only": "Only these checks or groups, like env,twilio.number.",
+        "fix": "Mend what is safe, then ask again.",
+        "junit": "Write the findings to this file as JUnit.", "json": JSON, "offline": OFFLINE, "live": LIVE,
+    }
+)  # fmt: skip
+def validate(
+    c: Context,
+    only: str = "",
+    fix: bool = False,
+    junit: str = "",
+    offline: bool = False,
+    live: bool = False,
+    json: bool = False,
+) -> None:
+    """Ask everything that could keep a caller from getting through."""
+    from ops.commands.validate import mend_files
+    from ops.commands.validate import validate as command
+
+    _carry_out(
+        "validate",
+        lambda settings, printer: command(settings, printer, only=_names(only), fix=fix),
+        as_json=json, offline=offline, live=live, junit=junit, first=mend_files if fix else None,
+    )  # fmt: skip
+
+
+@task(
+    help={
+        "to": "Call this number (E.164) instead of TWILIO_AGENT_NUMBER.",
+        "scenario": "What the caller does: a .json or .toml file.",
+        "fault": "Ask a simulator to fail so.", "json": JSON,
+    }
+)  # fmt: skip
+def call(c: Context, to: str = "", scenario: str = "", fault: str = "", json: bool = False) -> None:
+    """Place a test call, watch every hop, and judge it."""
+    from ops.commands.call import call as command
+
+    _carry_out(
+        "call",
+        lambda settings, printer: command(
+            settings, printer, to=to or None, scenario=scenario or None, fault=fault or None
+        ),
+        as_json=json,
+    )
+
+
+@task(
+    help={
+        "level": "At least this level (INFO).", "service": ONLY, "call": "A call SID, or its beginning.",
+        "since": "90s, 5m, 1h, 14:05, an ISO time, run (the running stack's start) or all.",
+        "until": "Up to then.", "grep": "A regular expression.", "lines": "At most so many, the last ones.",
+        "follow": "Go on as they are written, until Ctrl-C.", "seconds": "Follow for so long, then end.",
+        "export": "Write them to this file.", "format": "json, csv or otlp, for --export.",
+        "rotate": "Close and pack the log files.", "json": "One JSON object a line.",
+    }
+)  # fmt: skip
+def logs(
+    c: Context,
+    level: str = "",
+    service: str = "",
+    call: str = "",
+    since: str = "",
+    until: str = "",
+    grep: str = "",
+    lines: int = 200,
+    follow: bool = False,
+    seconds: float = 0.0,
+    export: str = "",
+    format: str = "json",
+    rotate: bool = False,
+    json: bool = False,
+) -> None:
+    """All services' logs as one stream: filter, follow, sum up, export, rotate."""
+    from ops.commands.logs import LogOptions
+    from ops.commands.logs import logs as command
+
+    options = LogOptions(
+        level=level or None, service=service or None, call=call or None,
+        since=since or None, until=until or None, grep=grep or None,
+        lines=lines, follow=follow, seconds=seconds or None, export=export or None,
+        format=format, rotate=rotate,
+    )  # fmt: skip
+    _carry_out("logs", lambda settings, printer: command(settings, printer, options), as_json=json)
+
+
+@task(
+    help={
+        "args": "More arguments for pytest.", "live": "Run the contract tests against the real vendors.",
+        "long": "The long fuzz, soak and rig modes too.", "json": JSON,
+    }
+)  # fmt: skip
+def test(c: Context, args: str = "", live: bool = False, long: bool = False, json: bool = False) -> None:
+    """Run the project's own tests."""
+    import shlex
+
+    from ops.commands.selftest import selftest as command
+
+    def run(argv: list[str]) -> int:
+        with c.cd(str(ROOT)):
+            result = c.run(shlex.join(argv), warn=True, hide=json, in_stream=False)
+        return int(result.exited) if result is not None else 1
+
+    arguments = (*(["--live"] if live else []), *(["--long"] if long else []), *shlex.split(args))
+    _carry_out(
+        "test",
+        lambda settings, printer: command(settings, printer, run=run, arguments=arguments),
+        as_json=json,
+    )
