@@ -169,6 +169,7 @@ def call(c: Context, to: str = "", scenario: str = "", fault: str = "", json: bo
         "follow": "Go on as they are written, until Ctrl-C.", "seconds": "Follow for so long, then end.",
         "export": "Write them to this file.", "format": "json, csv or otlp, for --export.",
         "rotate": "Close and pack the log files.", "json": "One JSON object a line.",
+        "story": "Tell one --call in seconds since it began.",
     }
 )  # fmt: skip
 def logs(
@@ -185,6 +186,7 @@ def logs(
     export: str = "",
     format: str = "json",
     rotate: bool = False,
+    story: bool = False,
     json: bool = False,
 ) -> None:
     """All services' logs as one stream: filter, follow, sum up, export, rotate."""
@@ -195,7 +197,7 @@ def logs(
         level=level or None, service=service or None, call=call or None,
         since=since or None, until=until or None, grep=grep or None,
         lines=lines, follow=follow, seconds=seconds or None, export=export or None,
-        format=format, rotate=rotate,
+        format=format, rotate=rotate, story=story,
     )  # fmt: skip
     _carry_out("logs", lambda settings, printer: command(settings, printer, options), as_json=json)
 

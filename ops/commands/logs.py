@@ -15,6 +15,7 @@ from ops.journal import collect, export, follow, rotate
 from ops.journal.analyse import Analysis
 from ops.journal.entry import Entry, human, json_line
 from ops.journal.query import Query, query
+from ops.journal.story import story
 from ops.report import Printer
 
 
@@ -34,6 +35,7 @@ class LogOptions:
     export: str | None = None
     format: str = "json"
     rotate: bool = False
+    story: bool = False
 
 
 def logs(settings: Settings, printer: Printer, options: LogOptions) -> Report | None:
@@ -62,6 +64,10 @@ def logs(settings: Settings, printer: Printer, options: LogOptions) -> Report | 
         return Report("logs", settings.vendors, (found,))
     if options.follow:
         show(follow.follow(settings, asked, stopped=until_after(options.seconds)), printer)
+        return None
+    if options.story:
+        for line in story(collect.read(settings, asked)):
+            printer.line(line)
         return None
     return _past(settings, asked, options.lines, printer)
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from ops import checks
 from ops.commands.progress import process_line
 from ops.config import Settings
 from ops.findings import Finding, Report
+from ops.journal.rotate import begin_latest
+from ops.journal.write import override_level
 from ops.processes import start as processes
 from ops.processes.attach import attach as stay
 from ops.processes.status import status
@@ -28,6 +31,7 @@ def start(
     attach: bool = False,
 ) -> Report:
     """The production start: environment, ports, services in order, readiness, then the whole line."""
+    _fresh_logs(settings)
     outcome = processes.start(
         settings,
         table(settings),
@@ -50,6 +54,7 @@ def basic(settings: Settings, printer: Printer, *, only: tuple[str, ...] = ()) -
     """The quick start for development: no tunnel, nobody outside is asked, restart on code change."""
     if settings.public_url is None:
         settings = replace(settings, public_url=f"http://127.0.0.1:{settings.websocket_port}")
+    _fresh_logs(settings)
     outcome = processes.start(
         settings,
         table(settings),
@@ -59,6 +64,13 @@ def basic(settings: Settings, printer: Printer, *, only: tuple[str, ...] = ()) -
         progress=lambda event: _tell(printer, event),
     )
     return Report("basic", settings.vendors, (*settings.warnings, *outcome.findings), outcome.data)
+
+
+def _fresh_logs(settings: Settings) -> None:
+    """A new run begins with logs of its own, at the configured level; a running one keeps its logs."""
+    if not any(row["pid"] for row in status(settings).data["services"]):
+        override_level(settings.logs, None)
+        begin_latest(settings.logs, now=datetime.now(UTC))
 
 
 def _line(settings: Settings, printer: Printer) -> tuple[Finding, ...]:

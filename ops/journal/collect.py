@@ -87,7 +87,7 @@ def sources(logs: Path, query: Query = Query()) -> list[Source]:  # noqa: B008 (
         if own.is_file():
             return [Source(own, "")]
     found = []
-    for path in logs.glob("*"):
+    for path in (*logs.glob("*"), *(logs / "archive").glob("*")):
         match = _FILE.fullmatch(path.name)
         if match and path.is_file() and (not query.services or match["service"] in query.services):
             packed, closed = match["packed"] is not None, match["stamp"] is not None

@@ -21,6 +21,7 @@ from typing import Literal
 from ops.findings import Finding, ok, warn
 
 REST = 5.0
+ARCHIVE = "archive"  # the folder below logs/ for what was rotated: `grep … logs/*` sees this run
 _GROWING = re.compile(r"(?P<stem>.+)\.(?P<kind>jsonl|out|log)")
 _CLOSED = re.compile(r"(?P<stem>.+)-(?P<stamp>\d{8}T\d{6}[\w.-]*?)\.(?P<kind>jsonl|out|log)(?P<packed>\.gz)?")
 
@@ -70,7 +71,7 @@ def plan(files: Iterable[File], now: datetime, policy: Policy, *, force: bool = 
                 how: Literal["rename", "copy-and-empty"] = (
                     "copy-and-empty" if growing["kind"] == "out" else "rename"
                 )
-                steps.append(Step(how, file.path, file.path.with_name(name), file.size))
+                steps.append(Step(how, file.path, file.path.parent / ARCHIVE / name, file.size))
     return (*_deletions(archives, now, policy), *_kept(steps, archives, now, policy))
 
 
@@ -97,8 +98,18 @@ def rotate(
     force: bool = False,
 ) -> tuple[Finding, ...]:
     """Look at `logs` and carry out the plan; what could not be done is a warning with its fix."""
+    return carry_out(plan(observe(logs), now, policy, force=force))
+
+
+def begin_latest(logs: Path, *, now: datetime) -> tuple[Finding, ...]:
+    """The combined log of a new run begins empty; the one before is in the archive."""
+    files = [file for file in observe(logs) if file.path.name == "latest.log"]
+    return carry_out(plan(files, now, Policy(), force=True))
+
+
+def carry_out(steps: Iterable[Step]) -> tuple[Finding, ...]:
+    """Do what was planned, one finding in all, and one for each step that failed."""
     found: list[Finding] = []
-    steps = plan(observe(logs), now, policy, force=force)
     done: dict[str, int] = {}
     for step in steps:
         try:
@@ -121,9 +132,9 @@ def rotate(
 
 
 def observe(logs: Path) -> list[File]:
-    """The log files directly below `logs`."""
+    """The log files directly below `logs`, and the archives."""
     found = []
-    for path in sorted(logs.glob("*")):
+    for path in sorted((*logs.glob("*"), *(logs / ARCHIVE).glob("*"))):
         if path.is_symlink() or not (_CLOSED.fullmatch(path.name) or _GROWING.fullmatch(path.name)):
             continue
         try:
@@ -152,9 +163,11 @@ def apply(step: Step) -> None:
     """Carry out one step; raises OSError, and then what was there is still there."""
     if step.do == "delete":
         step.path.unlink()
-    elif step.to is None:
+        return
+    if step.to is None:
         raise ValueError(f"{step.do} needs a target")
-    elif step.do == "rename":
+    step.to.parent.mkdir(mode=0o700, exist_ok=True)
+    if step.do == "rename":
         step.path.rename(step.to)
     elif step.do == "copy-and-empty":
         _copy(step.path, step.to, packed=False)

@@ -72,7 +72,7 @@ def test_nothing_is_lost_on_the_way_into_the_archive(settings: Settings) -> None
     write.close()
     (finding,) = rotate(settings.logs, now=now + timedelta(minutes=1))
     assert finding.status == "ok"
-    archives = sorted(settings.logs.glob("bridge-*.jsonl.gz"))
+    archives = sorted((settings.logs / "archive").glob("bridge-*.jsonl.gz"))
     assert len(archives) == 3
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in archives)
     assert [entry.msg for entry in read(settings, Query())] == [f"m{n}" for n in range(31)]
@@ -86,7 +86,7 @@ def test_output_that_is_held_open_goes_on_in_the_same_file(settings: Settings) -
         rotate(settings.logs, now=datetime.now(UTC), force=True)
         held.write(b"after\n")
     assert path.read_bytes() == b"after\n"
-    (copy,) = settings.logs.glob("node-*.out")
+    (copy,) = (settings.logs / "archive").glob("node-*.out")
     assert copy.read_bytes() == b"before\n"
 
 
