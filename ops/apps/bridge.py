@@ -95,7 +95,7 @@ class Bridge:
             text = twilio.connect_stream(
                 self.door.stream_url(), {"ticket": ticket}, callback=f"{self.door.origin}/stream-status"
             )
-            log.info(Hop.TWIML, "TwiML with a media stream.", url=self.door.stream_url())
+            log.hop(Hop.TWIML, "TwiML with a media stream.", url=self.door.stream_url())
             return _xml(text)
 
     async def status(self, request: Request) -> Response:
@@ -172,8 +172,8 @@ class Bridge:
                 self._log_refusal(socket, ticket)
                 await socket.close(1008)
                 return
-            log.info(Hop.UPGRADED, "The media stream's handshake is rightly signed.")
-            log.info(Hop.STARTED, "The media stream shows the ticket of its call.")
+            log.hop(Hop.UPGRADED, "The media stream's handshake is rightly signed.")
+            log.hop(Hop.STARTED, "The media stream shows the ticket of its call.")
             folder = self.settings.logs / "calls" / start.call_sid
             live = Call(socket, start, self.settings, record=ticket.record, folder=folder)
             self.live[start.call_sid] = live

@@ -83,8 +83,8 @@ class Call:
                     self._queue(self._to_phone, text)
                 case ToModel(text):
                     self._queue(self._to_model, text)
-                case Note(level, event, message, fields):
-                    log.at(level, event, message, **fields)
+                case Note():
+                    _write_down(action)
                 case OpenModel():
                     self._start(self._read_model())
                 case Hangup():
@@ -163,12 +163,18 @@ class Call:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with suppress(Exception):
             await asyncio.wait_for(self._model.close(1000, "call ended"), 2.0)
-        log.info(Hop.MODEL_CLOSED, "", at_ms=round((self._loop.time() - self.began) * 1000))
+        log.hop(Hop.MODEL_CLOSED, "", at_ms=round((self._loop.time() - self.began) * 1000))
         with suppress(Exception):
             await asyncio.wait_for(self._socket.close(hangup.code, hangup.reason[:120]), 2.0)
         if self._recording is not None:
             await asyncio.to_thread(_save, self._recording, self._folder)
-        note = self._session.summary(self._loop.time())
+        _write_down(self._session.summary(self._loop.time()))
+
+
+def _write_down(note: Note) -> None:
+    if isinstance(note.event, Hop):
+        log.hop(note.event, note.message, level=note.level, **note.fields)
+    else:
         log.at(note.level, note.event, note.message, **note.fields)
 
 

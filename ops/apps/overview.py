@@ -14,20 +14,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ops.apps.call_log import CallLog
 from ops.config import Settings
 from ops.findings import VENDORS
-from ops.journal.collect import Source, sources
-from ops.journal.entry import Entry
+from ops.journal.collect import sources
 from ops.journal.follow import Tail
-from ops.journal.hops import Hop
 from ops.journal.query import Query
 
 CALL_SID = re.compile(r"CA[0-9a-f]{32}")
-CALLS, REPORTS, ERRORS, LINES = 8, 10, 20, 200  # at most so many are shown
-STILL = 15.0  # seconds without a record after which a call without an end counts as over
+CALLS, REPORTS, ERRORS = 8, 10, 20  # at most so many are shown
+SCAN = 1.0  # seconds between two looks for new files
 BACK = 256 * 1024  # bytes of each log that are read at first
 BIG = 4 * 1024 * 1024  # bytes of one run file or report that are read at most
-_HOPS = frozenset(hop.value for hop in Hop)
 _SERVICE = ("name", "state", "pid", "port", "restarts", "since", "url", "reason")
 
 
@@ -39,21 +37,25 @@ class Overview:
         self._calls: dict[str, CallLog] = {}
         self._reports: dict[Path, tuple[int, dict[str, Any]]] = {}
         self._errors = Errors(settings.logs)
+        self._names: list[str] = []
+        self._next_scan = 0.0
 
     def look(self, health: Mapping[int, Mapping[str, Any]], now: float) -> dict[str, Any]:
         """All sections; `health` has what each port answered last, `now` is seconds since the epoch."""
         stack = read_stack(self._settings, health)
-        names = newest(self._settings.logs / "calls", CALLS + REPORTS)
+        if now >= self._next_scan:
+            self._next_scan = now + SCAN
+            self._names = newest(self._settings.logs / "calls", CALLS + REPORTS)
         live = {
             str(call.get("call_sid"))
             for call in health.get(self._settings.websocket_port, {}).get("calls", ())
         }
-        reports = self._read_reports(names)
+        reports = self._read_reports(self._names)
         return {
             "stack": stack,
-            "calls": self._read_calls(names, live, now),
+            "calls": self._read_calls(self._names, live, now),
             "reports": reports,
-            "errors": self._errors.look(),
+            "errors": self._errors.look(now),
             "agent": agent(self._settings),
             "steps": steps(self._settings, stack, reports),
         }
@@ -77,71 +79,17 @@ class Overview:
         return sorted(told, key=lambda call: (not call["live"], -call["began"]))
 
     def _read_reports(self, names: Iterable[str]) -> list[dict[str, Any]]:
-        found = []
+        found: dict[Path, tuple[int, dict[str, Any]]] = {}
         for sid in names:
             path = self._settings.logs / "calls" / sid / "report.json"
             try:
                 changed = path.stat().st_mtime_ns
             except OSError:
                 continue
-            if self._reports.get(path, (0,))[0] != changed:
-                self._reports[path] = (changed, _report(sid, path))
-            found.append(self._reports[path][1])
-        return found[:REPORTS]
-
-
-class CallLog:
-    """One call as its journal tells it so far."""
-
-    def __init__(self, sid: str, path: Path) -> None:
-        self.sid = sid
-        self.began = 0.0
-        self._tail = Tail(Source(path, "call"))
-        self._last = 0.0
-        self._reason: str | None = None
-        self._hops: deque[dict[str, Any]] = deque(maxlen=LINES)
-        self._said: deque[dict[str, Any]] = deque(maxlen=LINES)
-        self._turns: deque[dict[str, Any]] = deque(maxlen=LINES)
-        self._troubles: deque[dict[str, Any]] = deque(maxlen=ERRORS)
-
-    def look(self) -> None:
-        for entry in self._tail.new(last=False):
-            self._take(entry)
-
-    def close(self) -> None:
-        self._tail.close()
-
-    def to_dict(self, live: bool, now: float) -> dict[str, Any]:
-        silent = now - self._last > STILL
-        return {
-            "call_sid": self.sid,
-            "live": live or (self._reason is None and not silent),
-            "began": self.began,
-            "seconds": round(self._last - self.began, 1),
-            "reason": self._reason,
-            "hops": list(self._hops),
-            "said": list(self._said),
-            "turns": list(self._turns),
-            "troubles": list(self._troubles),
-        }
-
-    def _take(self, entry: Entry) -> None:
-        at = entry.ts.timestamp()
-        self.began = self.began or at
-        self._last = max(self._last, at)
-        at_ms = round((at - self.began) * 1000)
-        if entry.event in ("transcript.caller", "transcript.agent"):
-            speaker = entry.event.removeprefix("transcript.")
-            self._said.append({"at_ms": at_ms, "speaker": speaker, "text": str(entry.fields.get("text", ""))})
-        if entry.event in _HOPS:
-            self._hops.append({"at_ms": at_ms, "name": entry.event})
-        if entry.event == Hop.ANSWERED:
-            row = {name: entry.fields.get(name) for name in ("turn", "latency_ms", "barge_in")}
-            self._turns.append({"at_ms": at_ms, **row})
-        if entry.event == Hop.ENDED:
-            self._reason = str(entry.fields.get("reason", "ended"))
-        if entry.level in ("WARNING", "ERROR"):
-            self._troubles.append({"at_ms": at_ms, "level": entry.level, "text": entry.msg or entry.event})
+            known = self._reports.get(path)
+            found[path] = known if known and known[0] == changed else (changed, _report(sid, path))
+        self._reports = found
+        return [report for _, report in found.values()][:REPORTS]
 
 
 class Errors:
@@ -151,16 +99,13 @@ class Errors:
         self._logs = logs
         self._tails: dict[Path, Tail] = {}
         self._last: deque[dict[str, Any]] = deque(maxlen=ERRORS)
+        self._next_scan = 0.0
 
-    def look(self) -> list[dict[str, Any]]:
+    def look(self, now: float) -> list[dict[str, Any]]:
         """Newest first."""
-        found = {one.path: one for one in sources(self._logs, Query()) if not one.raw and not one.closed}
-        for path in self._tails.keys() - found.keys():
-            self._tails.pop(path).close()
-        for path, source in found.items():
-            if path not in self._tails:
-                self._tails[path] = Tail(source)
-                self._tails[path].offset = _recent(path)
+        if now >= self._next_scan:
+            self._next_scan = now + SCAN
+            self._discover()
         new = [
             entry for tail in self._tails.values() for entry in tail.new(last=False) if entry.level == "ERROR"
         ]
@@ -179,6 +124,15 @@ class Errors:
     def close(self) -> None:
         for tail in self._tails.values():
             tail.close()
+
+    def _discover(self) -> None:
+        found = {one.path: one for one in sources(self._logs, Query()) if not one.raw and not one.closed}
+        for path in self._tails.keys() - found.keys():
+            self._tails.pop(path).close()
+        for path, source in found.items():
+            if path not in self._tails:
+                self._tails[path] = Tail(source)
+                self._tails[path].offset = _recent(path)
 
 
 def newest(folder: Path, most: int) -> list[str]:

@@ -12,26 +12,21 @@ through a proxy: everything else is 403, so neither DNS rebinding nor a tunnel r
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
 import json
-import re
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import uvicorn
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ops.apps.guard import Guard, page_policy
 from ops.apps.overview import CALL_SID, Overview, now
 from ops.config import Settings
 from ops.journal import write as journal
@@ -41,64 +36,12 @@ ASK = 1.0  # seconds between two questions to the services' ports
 KEEP_ALIVE = 15.0  # seconds after which a silent event stream says that it lives
 VIEWERS = 32  # event streams at once
 FILES = {"report.html": "text/html", "report.json": "application/json", "call.wav": "audio/wav"}
-FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "via")
 REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; media-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
 
 log = journal.logger(__name__)
-
-
-class Guard:
-    """Lets a request through when it comes from this machine's own page or tools, and only reads."""
-
-    def __init__(self, app: ASGIApp, port: int) -> None:
-        names = ("127.0.0.1", "localhost", "[::1]")
-        self._app = app
-        self._hosts = {f"{name}:{port}" for name in names} | ({*names} if port == 80 else set())
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            if scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": 1008})
-            return
-        reason = self.refusal(Headers(scope=scope))
-        if reason is not None:
-            log.warning("page.refused", f"Refused: {reason}.", path=scope["path"][:200])
-            await PlainTextResponse(f"Refused: {reason}.\n", 403)(scope, receive, send)
-            return
-
-        async def sealed(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *_SEALS]
-            await send(message)
-
-        await self._app(scope, receive, sealed)
-
-    def refusal(self, headers: Headers) -> str | None:
-        """Why a request is not answered, or None."""
-        hosts = headers.getlist("host")
-        if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
-            return "the Host header names another machine or port"
-        if any(name in headers for name in FORWARDING):
-            return "it came through a proxy or a tunnel"
-        origins = headers.getlist("origin")
-        if any(urlsplit(one).scheme != "http" or one.lower()[7:] not in self._hosts for one in origins):
-            return "it comes from another site's page"
-        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-            return "it comes from another site's page"
-        return None
-
-
-_SEALS = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"cache-control", b"no-store"),
-]
 
 
 class Page:
@@ -228,20 +171,6 @@ async def _asked(client: httpx.AsyncClient, port: int) -> dict[str, Any]:
         found |= {"live_calls": body.get("live_calls"), "public_url": body.get("public_url")}
         found["calls"] = [one for one in calls if isinstance(one, dict)] if isinstance(calls, list) else []
     return found
-
-
-def page_policy(html: str) -> str:
-    """A content security policy that lets exactly this page's own style and script run."""
-
-    def hashes(tag: str) -> str:
-        blocks = re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
-        digests = (base64.b64encode(hashlib.sha256(block.encode()).digest()).decode() for block in blocks)
-        return " ".join(f"'sha256-{digest}'" for digest in digests)
-
-    return (
-        f"default-src 'none'; script-src {hashes('script')}; style-src {hashes('style')}; "
-        "connect-src 'self'; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
 
 
 class _Server(uvicorn.Server):

@@ -68,6 +68,10 @@ class Log:
         """An ERROR with the exception being handled, and its traceback."""
         self._write(logging.ERROR, event, message, {**fields, **_exception(sys.exc_info())})
 
+    def hop(self, event: str, message: str = "", *, level: str = "INFO", **fields: Any) -> None:
+        """A step of a call: written whatever the level, since it is what the call is judged by."""
+        self._write(LEVELS[level], event, message, fields)
+
     def at(self, level: str, event: str, message: str = "", **fields: Any) -> None:
         """A record whose level is known only when it is written."""
         if self._logger.isEnabledFor(LEVELS[level]):

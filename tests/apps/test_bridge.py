@@ -38,12 +38,15 @@ class Model:
     got: list[dict[str, Any]] = field(default_factory=list)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     format: str = "audio/pcmu"
+    greeting: tuple[str | bytes, ...] = ()  # sent before anything else
 
     async def serve(self, socket: ServerConnection) -> None:
         self.connections += 1
         self.open += 1
         await self._tell()
         try:
+            for message in self.greeting:
+                await socket.send(message)
             await socket.send(json.dumps({"type": "session.created", "session": {"id": "s", "model": "m"}}))
             async for message in socket:
                 event = json.loads(message)
@@ -203,10 +206,11 @@ async def close_code(phone: ClientConnection) -> int | None:
 
 
 def test_a_call_from_webhook_to_hang_up(root: Path, free_ports: Callable[[int], list[int]]) -> None:
-    """Signed webhook, signed stream, ticket, greeting heard, stop: both sockets close, the journal has all hops."""
+    """Signed webhook, signed stream, ticket, greeting heard, stop: both sockets close, the journal
+    has all hops, also where only errors are logged."""
 
     async def scenario() -> None:
-        async with world(root, *free_ports(1), RECORD_CALLS="all") as one:
+        async with world(root, *free_ports(1), RECORD_CALLS="all", LOG_LEVEL="ERROR") as one:
             sid = new_call()
             ticket = await one.ticket(sid)
             async with one.stream() as phone:
@@ -346,6 +350,22 @@ def test_garbage_on_a_live_stream_is_survived(root: Path, free_ports: Callable[[
                 await phone.send("x" * 70_000)
                 assert await close_code(phone) == 1009
             assert (await one.health()).status_code == 200
+
+    asyncio.run(scenario())
+
+
+def test_garbage_from_the_model_is_survived(root: Path, free_ports: Callable[[int], list[int]]) -> None:
+    """Malformed and unknown events do not end the call: the caller still hears the agent."""
+
+    async def scenario() -> None:
+        async with world(root, *free_ports(1)) as one:
+            one.model.greeting = ("", "{", "null", "[" * 30_000, '{"type":7}', '{"type":"new"}', b"\x00\xff",
+                                  '{"type":"response.output_audio.delta"}', '{"type":"error"}')  # fmt: skip
+            sid = new_call()
+            async with one.stream() as phone:
+                await phone.send(one.start(sid, await one.ticket(sid)))
+                assert await next_event(phone) == "media"
+        assert "model.malformed" in [record["event"] for record in one.journal(sid)]
 
     asyncio.run(scenario())
 

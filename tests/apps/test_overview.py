@@ -76,8 +76,12 @@ def test_a_call_that_fell_silent_without_an_end_is_over_unless_the_bridge_holds_
 
 def test_a_sid_from_the_bridge_that_is_no_sid_is_not_a_path(settings: Settings) -> None:
     """Whoever answers on the port, no other folder is read."""
+    elsewhere = settings.root / "elsewhere"
+    elsewhere.mkdir()
+    (settings.logs / "calls").mkdir()
+    (elsewhere / "journal.jsonl").write_text(record(0, "stream.started"))
     overview = Overview(settings)
-    assert looked(overview, calls=[{"call_sid": "../../etc"}, {}])["calls"] == []
+    assert looked(overview, calls=[{"call_sid": "../../elsewhere"}, {}])["calls"] == []
     overview.close()
 
 
