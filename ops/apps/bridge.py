@@ -77,9 +77,7 @@ class Bridge:
         with journal.bound(**{"probe" if probe else "call_sid": sid}):
             if sid in self.ended:
                 return self._refuse(request, Refusal(403, "the call has ended"))
-            log.info(
-                Hop.WEBHOOK, "Twilio asks what to do with a call.", status=webhook.form.get("CallStatus")
-            )
+            log.hop(Hop.WEBHOOK, "Twilio asks what to do with a call.", status=webhook.form.get("CallStatus"))
             if self.draining or len(self.live) >= self.settings.max_live_calls:
                 log.warning(
                     "call.busy", "No stream: draining, or at the cap of live calls.", live=len(self.live)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,8 +60,8 @@ class Call:
 
     async def run(self) -> None:
         """Carries the call to its end and leaves nothing open."""
-        self._start(self._read_phone())
-        self._start(self._write(self._to_phone, self._socket.send_text))
+        self._start(self._read_phone)
+        self._start(self._write, self._to_phone, self._socket.send_text)
         self._carry_out(self._session.begin())
         try:
             hangup = await self._over
@@ -86,7 +86,7 @@ class Call:
                 case Note():
                     _write_down(action)
                 case OpenModel():
-                    self._start(self._read_model())
+                    self._start(self._read_model)
                 case Hangup():
                     if not self._over.done():
                         self._over.set_result(action)
@@ -131,7 +131,7 @@ class Call:
             elif message.state is State.OPEN:
                 opened = True
                 self._carry_out(self._session.model_connected(now, message.handshake))
-                self._start(self._write(self._to_model, self._model.send))
+                self._start(self._write, self._to_model, self._model.send)
             elif message.state is State.FAILED or (opened and message.state is State.WAITING):
                 self._carry_out(self._session.model_lost(message.cause, now))
                 return
@@ -144,13 +144,15 @@ class Call:
             while True:
                 await send(await queue.get())
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(self._loop.create_task(self._guarded(work)))
+    def _start(self, work: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> None:
+        self._tasks.append(self._loop.create_task(self._guarded(work, arguments)))
 
-    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(
+        self, work: Callable[..., Coroutine[Any, Any, None]], arguments: tuple[Any, ...]
+    ) -> None:
         """A bug must not leave the caller in silence: it is logged, and the call ends."""
         try:
-            await work
+            await work(*arguments)
         except Exception:
             log.exception("call.crashed", "A part of the call failed.")
             self._carry_out(self._session.end("an internal error", 1011, self._loop.time()))

@@ -151,12 +151,15 @@ class ReconnectingWebSocket:
         """The new connection; None when `close` was called meanwhile."""
         attempt = asyncio.ensure_future(connecting)
         closing = asyncio.ensure_future(self._closing.wait())
+        taken = False
         try:
             await asyncio.wait((attempt, closing), return_when=asyncio.FIRST_COMPLETED)
-            return await attempt if attempt.done() else None
+            taken = attempt.done()
+            return attempt.result() if taken else None
         finally:
-            for waiting in (attempt, closing):
-                waiting.cancel()
+            closing.cancel()
+            if not taken:
+                await _discard(attempt)
 
     async def _drop(self) -> None:
         socket, self._socket = self._socket, None
@@ -167,6 +170,13 @@ class ReconnectingWebSocket:
     def _move(self, change: Change) -> Change:
         self.state = change.state
         return change
+
+
+async def _discard(attempt: asyncio.Future[ClientConnection]) -> None:
+    """Ends a try that nobody waits for any more; it may have succeeded at this very moment."""
+    attempt.cancel()
+    with suppress(asyncio.CancelledError, Exception):
+        await (await attempt).close()
 
 
 def _why_not_open(problem: Exception, timeout: float) -> tuple[str, int | None]:

@@ -210,6 +210,39 @@ def test_closing_while_waiting_or_connecting_ends_at_once() -> None:
     asyncio.run(asyncio.wait_for(scenario(), 5))
 
 
+def test_a_user_who_is_cancelled_leaves_no_connection_behind() -> None:
+    """Whenever the reader is cancelled, also at the very moment of the handshake, the server sees the end."""
+
+    async def scenario() -> None:
+        gone = asyncio.Semaphore(0)
+        opened = 0
+
+        async def watch(socket: ServerConnection) -> None:
+            nonlocal opened
+            opened += 1
+            await socket.wait_closed()
+            gone.release()
+
+        async def read(client: ReconnectingWebSocket) -> None:
+            async for _ in client.stream():
+                pass
+
+        async with server(watch) as url:
+            for after in range(60):
+                client = ReconnectingWebSocket(url, policy=QUICK)
+                reader = asyncio.ensure_future(read(client))
+                for _ in range(after):
+                    await asyncio.sleep(0)
+                reader.cancel()
+                await asyncio.wait([reader])
+                await client.close()
+            for _ in range(opened):
+                await asyncio.wait_for(gone.acquire(), 5)
+            assert opened > 5
+
+    asyncio.run(scenario())
+
+
 def test_sending_without_a_connection_is_a_clear_error() -> None:
     """send() before the connection is open says so."""
     with pytest.raises(Unreachable, match="not connected"):
