@@ -120,3 +120,55 @@ def test_validate_fix_recreates_env_and_closes_it(project: Project) -> None:
     env.chmod(0o644)
     project.inv("validate", "--fix", "--only", "env")
     assert env.stat().st_mode & 0o777 == 0o600
+
+
+def test_debug_shows_the_state_and_no_secret(project: Project) -> None:
+    """debug --json: every setting with its source, files, versions, ports with holders; secrets are dots."""
+    token = secrets.token_hex(16)
+    given = {"TWILIO_ACCOUNT_SID": "AC" + secrets.token_hex(16), "TWILIO_AUTH_TOKEN": token}
+    with socket.create_server(("127.0.0.1", int(project.environ["WEBAPP_PORT"]))):
+        document = project.json("debug", **given)
+    data = document["data"]
+    rows = {row["name"]: row for row in data["settings"]}
+    assert rows["TWILIO_AUTH_TOKEN"] == {
+        "name": "TWILIO_AUTH_TOKEN", "value": "•••", "source": "the environment",
+    }  # fmt: skip
+    assert rows["OPENAI_API_KEY"]["source"] == "stand-in of a simulated vendor"
+    holders = {row["service"]: row["holder"] for row in data["ports"]}
+    assert "pytest" in holders["webapp"]
+    assert holders["websocket-server"] is None
+    assert token not in json.dumps(document)
+
+
+def test_debug_raises_the_level_of_a_running_stack_and_puts_it_back(project: Project) -> None:
+    """The running stack keeps its processes; DEBUG records appear while debug follows, and end with it."""
+    before = project.json("start")["data"]["services"]
+    done = project.inv("debug", "--seconds", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not (project.root / "logs/run/log-level").exists()
+    after = project.json("status")["data"]["services"]
+    assert [row["pid"] for row in after] == [row["pid"] for row in before]
+
+
+def test_logs_filter_by_level_and_service(project: Project) -> None:
+    """Under --json every line is one record that fits the question, in order of time."""
+    assert project.inv("start").returncode == 0
+    done = project.inv("logs", "--json", "--service", "websocket-server", "--level", "SUCCESS")
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert records
+    assert {record["service"] for record in records} == {"websocket-server"}
+    assert {record["level"] for record in records} <= {"SUCCESS", "WARNING", "ERROR"}
+    assert [record["ts"] for record in records] == sorted(record["ts"] for record in records)
+    assert (project.root / "logs/latest.log").read_text().count("\n") > len(records)
+
+
+def test_basic_runs_without_a_tunnel(project: Project) -> None:
+    """No ngrok, the bridge's own address is the public URL, and a second basic keeps what runs."""
+    first = project.json("basic")
+    assert first["exit_code"] == 0, first["findings"]
+    names = {row["name"] for row in first["data"]["services"]}
+    assert {"websocket-server", "webapp"} <= names
+    assert "ngrok" not in names
+    assert first["data"]["public_url"] == f"http://127.0.0.1:{project.environ['WEBSOCKET_PORT']}"
+    again = project.json("basic")["data"]["services"]
+    assert [row["pid"] for row in again] == [row["pid"] for row in first["data"]["services"]]

@@ -28,7 +28,7 @@ WAV_WAIT = 2.0  # seconds that the bridge may need to finish call.wav after its 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a test call found: the findings, and `data` of the report (SPEC section 3, `call`)."""
+    """What a test call found: the findings, and `data` of the report as `call` gives it."""
 
     findings: tuple[Finding, ...]
     data: Mapping[str, Any]

@@ -21,7 +21,9 @@ from ops.services import table
 CONNECTIONS = ("twilio", "openai", "ngrok", "websocket")
 
 
-def debug(settings: Settings, printer: Printer, *, seconds: float | None, service: str | None) -> Report:
+def debug(
+    settings: Settings, printer: Printer, *, seconds: float | None, service: str | None
+) -> Report | None:
     """Inspect, try the connections, follow. A running stack is left as it is, but for its log level,
     which goes back at the end; a stack that this started, this stops."""
 
@@ -51,7 +53,7 @@ def debug(settings: Settings, printer: Printer, *, seconds: float | None, servic
         printer.progress("following all logs at DEBUG; Ctrl-C ends this")
         asked = query(now=datetime.now(UTC), level="DEBUG", service=service)
         show(follow.follow(settings, asked, stopped=until_after(seconds)), printer)
-        return report
+        return None if report.ok else report
     finally:
         override_level(settings.logs, None)
         if ours:

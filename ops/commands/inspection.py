@@ -6,6 +6,7 @@ import platform
 import stat
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from importlib import metadata
 from typing import Any
 
@@ -55,18 +56,14 @@ def rows(found: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _settings(settings: Settings) -> list[dict[str, str]]:
+    defaults = {spec.name: spec.default for spec in fields(Settings)}
     found = []
     for name in variables():
         value = getattr(settings, name.lower())
-        default = "stand-in of a simulated vendor" if name in _STAND_INS and value else "default"
+        unset = "default" if value == defaults[name.lower()] else "stand-in of a simulated vendor"
         shown = "–" if value is None else str(value)
-        found.append({"name": name, "value": shown, "source": settings.sources.get(name, default)})
+        found.append({"name": name, "value": shown, "source": settings.sources.get(name, unset)})
     return found
-
-
-_STAND_INS = (
-    "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_PHONE_NUMBER", "TWILIO_AGENT_NUMBER", "OPENAI_API_KEY",
-)  # fmt: skip
 
 
 def _env_file(settings: Settings, name: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from ops.config import Settings
 from tests.conftest import Project
 
 
@@ -58,6 +59,18 @@ def test_a_call_goes_through(project: Project) -> None:
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", int(port))) != 0
     assert not [one for one in psutil.process_iter(["cwd"]) if one.info["cwd"] == str(project.root)]
+
+
+def _no_secret_shows(project: Project, said: str) -> None:
+    """No credential stands in any output, log, report or recording of the run; run files are their owner's alone."""
+    secrets = Settings.load(project.root, project.environ).secrets
+    assert secrets
+    for path in (project.root / "logs").rglob("*"):
+        if path.is_file() and "run" in path.relative_to(project.root / "logs").parts:
+            assert path.stat().st_mode & 0o077 == 0, path
+        elif path.is_file():
+            said += path.read_text("utf-8", "replace")
+    assert not [secret for secret in secrets if secret in said]
 
 
 def test_a_hop_that_is_missing_is_named(project: Project) -> None:
