@@ -14,7 +14,9 @@ def call(
     settings: Settings, printer: Printer, *, to: str | None, scenario: str | None, fault: str | None
 ) -> Report:
     """Place the call, follow it, judge it; the report, the page and the recording stay in its folder."""
-    journal.setup("call", settings.logs, level=settings.log_level, secrets=settings.secrets)
+    journal.setup(
+        "call", settings.logs, level=settings.log_level, secrets=settings.secrets, console=False
+    )  # people get the progress instead
 
     def tell(seen: Progress) -> None:
         printer.progress(f"{seen.at_ms / 1000:6.2f} s  {seen.kind:<8} {seen.text}")

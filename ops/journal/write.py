@@ -100,17 +100,19 @@ def bound(**fields: Any) -> Iterator[None]:
 
 
 def setup(
-    service: str, logs: Path, *, level: str = "INFO", secrets: Iterable[str] = (), console: bool = False
+    service: str, logs: Path, *, level: str = "INFO", secrets: Iterable[str] = (), console: bool | None = None
 ) -> None:
     """Begin to write this process's records as `service` below `logs`; a second call begins anew.
 
-    `console` also shows them on standard error. `logs/run/log-level`, when it holds a level's name,
-    stands above `level` until it is removed (see `override_level`).
+    `console` also shows them on standard error; left out, that is so where it is a terminal.
+    `logs/run/log-level`, when it holds a level's name, stands above `level` until it is removed (see
+    `override_level`).
     """
     global _door
     if not _SERVICE.fullmatch(service):
         raise ValueError(f"a service is named with letters, digits, '.', '_' and '-', not {service!r}")
     close()
+    console = sys.stderr.isatty() if console is None else console
     _door = _Door(Writer(service, logs, level, Redactor(secrets), console))
 
 
