@@ -117,28 +117,44 @@ def status(c: Context, watch: bool = False, json: bool = False) -> None:
 @task(
     help={
         "only": "Only these checks or groups, like env,twilio.number.",
+        "deep": "Ring through the public URL with two seconds of speech, too.",
         "fix": "Mend what is safe, then ask again.",
+        "restore_webhook": "Give the number the voice URL back that --fix replaced.",
+        "explain": "Tell what this check means, like webhook.drift.", "watch": "Ask again, until Ctrl-C.",
         "junit": "Write the findings to this file as JUnit.", "json": JSON, "offline": OFFLINE, "live": LIVE,
     }
 )  # fmt: skip
 def validate(
     c: Context,
     only: str = "",
+    deep: bool = False,
     fix: bool = False,
+    restore_webhook: bool = False,
+    explain: str = "",
+    watch: bool = False,
     junit: str = "",
     offline: bool = False,
     live: bool = False,
     json: bool = False,
 ) -> None:
     """Ask everything that could keep a caller from getting through."""
-    from ops.commands.validate import mend_files
-    from ops.commands.validate import validate as command
+    from ops.commands import validate as command
 
-    _carry_out(
-        "validate",
-        lambda settings, printer: command(settings, printer, only=_names(only), fix=fix),
-        as_json=json, offline=offline, live=live, junit=junit, first=mend_files if fix else None,
-    )  # fmt: skip
+    def work(settings: Any, printer: Any) -> Any:
+        if explain:
+            return command.explain(settings, printer, explain)
+        return command.validate(
+            settings,
+            printer,
+            only=_names(only),
+            deep=deep,
+            fix=fix,
+            restore_webhook=restore_webhook,
+            watch=watch,
+        )
+
+    first = command.mend_files if fix else None
+    _carry_out("validate", work, as_json=json, offline=offline, live=live, junit=junit, first=first)
 
 
 @task(

@@ -55,27 +55,22 @@ def carry_out(
 
 
 def _report(task: str, work: Work, root: Path, printer: Printer, mode: Mode, running: bool) -> Report | None:
+    from ops.doctor.environment import unusable
+
     try:
         settings = Settings.load(root, mode=mode)
         if running and mode == "auto":
             settings = _as_running(settings)
     except SettingsError as error:
-        return Report(task, error.vendors, _faults(error), unusable=True)
+        return Report(task, error.vendors, unusable(error), unusable=True)
     try:
         return work(settings, printer)
     except SettingsError as error:
-        return Report(task, settings.vendors, (*settings.warnings, *_faults(error)), unusable=True)
+        return Report(task, settings.vendors, (*settings.warnings, *unusable(error)), unusable=True)
     except OpsError as error:
         make = unknown if error.exit_code == 4 else fail
         finding = make(f"{task}.failed", error.message, fix=error.fix)
         return Report(task, settings.vendors, (finding,), unusable=error.exit_code == 2)
-
-
-def _faults(error: SettingsError) -> tuple[Finding, ...]:
-    return tuple(
-        fail("env.setting", fault.message, fix=fault.fix, variable=fault.variable, source=fault.source)
-        for fault in error.faults
-    )
 
 
 def _mode(offline: bool, live: bool) -> Mode:

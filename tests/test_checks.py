@@ -117,6 +117,13 @@ def test_a_hanging_check_is_unknown_at_its_deadline(world: World) -> None:
     assert "within 0.2 s" in found[0].summary
 
 
+def test_a_hanging_check_does_not_keep_the_program_alive(world: World) -> None:
+    """Checks run in daemon threads: the command can end while one of them still hangs."""
+    asked = Check[World]("a.one", "?", lambda _: ok("a.one", str(threading.current_thread().daemon)))
+    (found,) = checks.ask([asked], world)
+    assert found.summary == "True"
+
+
 def test_the_total_has_a_deadline_too(world: World) -> None:
     """A chain of slow checks ends when the total is used up, with an answer for each."""
     leave = threading.Event()

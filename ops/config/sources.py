@@ -155,29 +155,21 @@ def _read_one(
     warnings: list[Finding],
 ) -> None:
     where = f"; {variable.where}" if variable.where else ""
-    if values.is_placeholder(found.value) and variable.parse is not values.text:
-        faults.append(
-            Fault(
-                name,
-                f"{name} in {found.source} is a placeholder or empty.",
-                f"put the real value there, or remove the line{where}",
-                found.source,
-            )
-        )
-        return
+    secret = variable.parse is values.secret
     try:
+        if not found.value.strip() or (secret and values.is_placeholder(found.value)):
+            raise ValueError("a value")
         value = variable.parse(found.value)
     except ValueError as problem:
-        secret = variable.parse is values.secret or name in ("TWILIO_ACCOUNT_SID", "TWILIO_API_KEY")
-        came = f"a text of {len(found.value)} characters" if secret else repr(found.value[:80])
-        faults.append(
-            Fault(
-                name,
-                f"{name} in {found.source}: expected {problem}, got {came}.",
-                f"correct {name} in {found.source}{where}",
-                found.source,
-            )
-        )
+        if values.is_placeholder(found.value):
+            message = f"{name} in {found.source} is a placeholder or empty."
+            fix = f"put the real value there, or remove the line{where}"
+        else:
+            hidden = secret or name in ("TWILIO_ACCOUNT_SID", "TWILIO_API_KEY")
+            came = f"a text of {len(found.value)} characters" if hidden else repr(found.value[:80])
+            message = f"{name} in {found.source}: expected {problem}, got {came}."
+            fix = f"correct {name} in {found.source}{where}"
+        faults.append(Fault(name, message, fix, found.source))
         return
     if isinstance(value, Repaired):
         warnings.append(

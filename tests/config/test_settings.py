@@ -118,6 +118,18 @@ def test_placeholders_count_as_bad(root: Path, text: str) -> None:
     assert "placeholder or empty" in faults(root, {})["OPENAI_API_KEY"]
 
 
+@pytest.mark.parametrize("name", ["OPENAI_MODEL", "LOG_LEVEL", "WEBAPP_PORT", "NGROK_DOMAIN"])
+def test_empty_quotes_are_no_value_of_any_setting(root: Path, name: str) -> None:
+    """NAME="" in a file is a fault for every variable, text or not."""
+    (root / ".env").write_text(f'{name}=""\n')
+    assert "placeholder or empty" in faults(root, {})[name]
+
+
+def test_a_word_that_means_something_is_no_placeholder(root: Path) -> None:
+    """RECORD_CALLS=none says what it says."""
+    assert Settings.load(root, {"RECORD_CALLS": "none"}).record_calls == "none"
+
+
 def test_number_without_plus_is_repaired_with_a_warning(root: Path) -> None:
     """A missing + is put back, and said."""
     settings = Settings.load(root, twilio() | {"TWILIO_PHONE_NUMBER": "1 202 555 0142"})

@@ -1,0 +1,103 @@
+"""The lint of a user's own bridge: each killer is found where it stands, and good code raises no alarm."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from ops import checks
+from ops.config import Settings
+from ops.doctor import source
+from ops.world import World
+
+FAULTS = {
+    "source.beta-header": ("a.ts", 'headers: { "OpenAI-Beta": "realtime=v1" },'),
+    "source.beta-events": ("a.js", "if (event.type === 'response.audio.delta') play(event)"),
+    "source.flat-session": ("a.py", '"input_audio_format": "g711_ulaw",'),
+    "source.retired-model": ("a.ts", 'const MODEL = "gpt-4o-realtime-preview-2024-12-17"'),
+    "source.stream-query": ("twiml.xml", '<Connect><Stream url="wss://a.test/call?id=1" /></Connect>'),
+    "source.one-way-stream": (
+        "t.xml",
+        '<Response><Start><Stream url="wss://a.test/call"/></Start></Response>',
+    ),
+    "source.nameless-mark": ("a.js", 'ws.send(JSON.stringify({ event: "mark", streamSid }))'),
+    "source.global-session": ("a.ts", "let session: Session = {};"),
+    "source.no-signature": ("a.py", '@app.post("/incoming-call")'),
+    "source.upstream-open": ("a.py", 'socket = connect("wss://api.openai.com/v1/realtime?model=m")'),
+    "source.extra-headers": ("a.py", "ws = websockets.connect(url, extra_headers=headers)"),
+}
+GOOD = {
+    "server.ts": """
+import twilio from "twilio";
+// the beta sent "OpenAI-Beta: realtime=v1" and response.audio.delta
+app.post("/twiml", twilio.webhook(), (req, res) => {
+  res.type("text/xml").send(`<Response><Connect><Stream url="wss://${host}/call">
+    <Parameter name="ticket" value="${ticket}"/></Stream></Connect></Response>`);
+});
+wss.on("connection", (ws) => {
+  let session = newSession();
+  const model = new WebSocket("wss://api.openai.com/v1/realtime?model=gpt-realtime-2.1");
+  if (event.type === "response.output_audio.delta") forward(event);
+  if (type === "conversation.item.input_audio_transcription.completed") log(event);
+  ws.send(JSON.stringify({ event: "mark", streamSid, mark: { name: "turn-1" } }));
+  ws.on("close", () => model.close());
+});
+""",
+    "bridge.py": """
+validator = RequestValidator(token)
+UPDATE = {"type": "session.update", "session": {"type": "realtime",
+          "audio": {"input": {"format": {"type": "audio/pcmu"}}}}}
+async def handle(ws):
+    session = Session()
+    async with websockets.connect(url, additional_headers=headers) as model:
+        await ws.send(json.dumps({
+            "event": "mark",
+            "streamSid": sid,
+            "mark": {
+                "name": "turn-1"
+            },
+        }))
+        if message["event"] == "stop":
+            await model.close()
+""",
+}
+
+
+def _world(root: Path, files: dict[str, str]) -> World:
+    folder = root / "websocket-server"
+    (folder / "node_modules" / "old").mkdir(parents=True)
+    (folder / "node_modules" / "old" / "a.js").write_text("'OpenAI-Beta': 'realtime=v1'")
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    rows = '[services.websocket-server]\ncommand = "node server.js"\ncwd = "websocket-server"\nport = 8081\n'
+    (root / "ops.toml").write_text(rows)
+    return World.of(Settings.load(root, {}), today=date(2026, 11, 23))
+
+
+@pytest.mark.parametrize("id", FAULTS)
+def test_each_killer_is_found_and_no_other_rule_fires(id: str, root: Path) -> None:
+    """The line is named by file and number, and only its own rule speaks."""
+    name, line = FAULTS[id]
+    world = _world(root, {name: f"first line\n{line}\n"})
+    found = {finding.id: finding for finding in checks.ask(source.checks(world), world)}
+    assert [one for one, finding in found.items() if finding.status != "ok"] == [id]
+    assert found[id].summary.startswith(f"{name}:2 ")
+
+
+def test_every_rule_has_its_fault() -> None:
+    """A rule without a seeded fault is not proved."""
+    assert set(FAULTS) == {rule.id for rule in source.RULES}
+
+
+def test_a_good_bridge_raises_no_alarm(root: Path) -> None:
+    """Current code in Node and Python, comments about the beta included, is left in peace."""
+    world = _world(root, GOOD)
+    found = checks.ask(source.checks(world), world)
+    assert [one for one in found if one.status != "ok"] == []
+
+
+def test_the_built_in_stack_is_not_linted(root: Path) -> None:
+    """Without services in ops.toml these questions are not asked."""
+    assert source.checks(World.of(Settings.load(root, {}), today=date(2026, 11, 23))) == ()
