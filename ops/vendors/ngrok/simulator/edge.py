@@ -18,9 +18,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ops.journal.write import logger
+from ops.vendors.faults import Armed
 from ops.vendors.ngrok.simulator import errors, http1
 from ops.vendors.ngrok.simulator.capture import KEPT, Exchange, Meter, keep
-from ops.vendors.ngrok.simulator.faults import Armed, Faults, pieces
+from ops.vendors.ngrok.simulator.faults import Faults, pieces
 from ops.vendors.ngrok.simulator.http1 import BadMessage, Head
 
 log = logger(__name__)

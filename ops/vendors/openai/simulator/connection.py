@@ -13,8 +13,9 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from ops.journal.write import logger
+from ops.vendors.faults import Armed
 from ops.vendors.openai.simulator.events import Close, Event
-from ops.vendors.openai.simulator.faults import Armed, Faults
+from ops.vendors.openai.simulator.faults import Faults
 from ops.vendors.openai.simulator.session import Session
 from ops.vendors.openai.simulator.validation import CLIENT_EVENTS
 
