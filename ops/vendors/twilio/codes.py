@@ -39,7 +39,14 @@ CODES: dict[int, Code] = {
         "the webhook's host name is not known",
         "point the number at the current public URL: `inv validate --fix`",
     ),
-    11217: Code("the webhook hung up before it answered", "look into the websocket server's log: `inv logs`"),
+    11206: Code("the webhook did not answer in HTTP", "check scheme and port of the public URL"),
+    11216: Code(
+        "the webhook answered with a redirect that cannot be followed",
+        "let the number point at the final address",
+    ),
+    11217: Code(
+        "the webhook answered with an error (4xx or 5xx)", "look into the websocket server's log: `inv logs`"
+    ),
     11235: Code(
         "the webhook's TLS certificate is not accepted", "use a public certificate for the public URL"
     ),

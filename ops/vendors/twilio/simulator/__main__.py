@@ -67,7 +67,6 @@ def serve(options: argparse.Namespace, settings: Settings, sid: str, token: str)
     from ops.vendors.twilio.simulator.account import Account, Number
     from ops.vendors.twilio.simulator.calls import Instructions, utc_now
     from ops.vendors.twilio.simulator.exchange import Exchange
-    from ops.vendors.twilio.simulator.faults import UnknownFault
 
     log = journal.logger("twilio.simulator")
     now = utc_now()
@@ -99,7 +98,7 @@ def serve(options: argparse.Namespace, settings: Settings, sid: str, token: str)
     try:
         for name in options.fault:
             exchange.faults.arm(name)
-    except UnknownFault as problem:
+    except ValueError as problem:
         sys.stderr.write(f"--fault: {problem}\n")
         return 2
     # With its protocol named: asyncio switches Nagle's algorithm off only then (40 ms an answer).

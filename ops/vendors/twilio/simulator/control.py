@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from ops.vendors.twilio.simulator.caller import STAY, BadScript, Step, script
+from ops.vendors.twilio.simulator.caller import STAY, Step, script
 from ops.vendors.twilio.simulator.exchange import E164, Exchange
-from ops.vendors.twilio.simulator.faults import UnknownFault, catalogue
+from ops.vendors.twilio.simulator.faults import catalogue
 from ops.vendors.twilio.simulator.forms import number_text
 from ops.vendors.twilio.simulator.line import Quality
 from ops.vendors.twilio.simulator.phone import Person
@@ -48,7 +48,7 @@ def _checked(
     async def guarded(self: Control, request: Request) -> Response:
         try:
             return await method(self, request)
-        except (BadOrder, BadScript, UnknownFault) as problem:
+        except (ValueError, TypeError) as problem:
             return JSONResponse({"error": str(problem)}, 400)
 
     return guarded
@@ -121,8 +121,9 @@ class Control:
             order = await _json(request)
             numbers = {key: value for key, value in order.items() if key not in ("name", "times")}
             self._exchange.faults.arm(str(order.get("name", "")), order.get("times", 1), **numbers)
+        armed = [each.shown() for each in self._exchange.faults.armed]
         known = [vars(fault) for fault in catalogue().values()]
-        return JSONResponse({"armed": self._exchange.faults.armed(), "catalogue": known})
+        return JSONResponse({"armed": armed, "catalogue": known})
 
     @_checked
     async def account(self, request: Request) -> Response:

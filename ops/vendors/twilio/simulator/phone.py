@@ -132,8 +132,8 @@ class Phone:
         self._move("initiated")
         if faults.strikes("call-busy"):
             answers = "busy"
-        if (options := faults.take("call-no-answer")) is not None:
-            answers, patience = "no-answer", options["ms"] / 1000
+        if (armed := faults.strike("call-no-answer")) is not None:
+            answers, patience = "no-answer", armed.numbers["ms"] / 1000
         if faults.strikes("call-fails") or answers == "fails":
             self._final = "failed"
             return False
@@ -153,10 +153,10 @@ class Phone:
         if self.line is not None:
             return
         faults, quality = self.exchange.faults, self.person.quality
-        if (options := faults.take("caller-noisy")) is not None:
-            quality = replace(quality, noise_dbfs=options["dbfs"], seed=int(options["seed"]))
-        if (options := faults.take("caller-lossy")) is not None:
-            quality = replace(quality, loss=options["share"], seed=int(options["seed"]))
+        if (armed := faults.strike("caller-noisy")) is not None:
+            quality = replace(quality, noise_dbfs=-armed.numbers["below_dbfs"], seed=armed.seed)
+        if (armed := faults.strike("caller-lossy")) is not None:
+            quality = replace(quality, loss=armed.numbers["share"], seed=armed.seed)
         self._move("in-progress")
         self._answered_ms = self.history.now_ms
         self.line = Line(
@@ -167,8 +167,8 @@ class Phone:
             on_speech=lambda who, speaks: self.history.note(f"{who}.{'speaks' if speaks else 'quiet'}"),
         )
         self._timers.append(self._loop.call_later(self.call.time_limit, self.hang_up, "time limit"))
-        if (options := faults.take("caller-vanishes")) is not None:
-            self._timers.append(self._loop.call_later(options["ms"] / 1000, self.hang_up, "caller"))
+        if (armed := faults.strike("caller-vanishes")) is not None:
+            self._timers.append(self._loop.call_later(armed.numbers["ms"] / 1000, self.hang_up, "caller"))
         if not self.answered.done():
             self.answered.set_result(True)
 

@@ -91,8 +91,8 @@ async def _body(request: Request) -> bytes:
 async def _answered(
     exchange: Exchange, request: Request, form: Form, handlers: Mapping[str, Handler]
 ) -> Answer:
-    if (slow := exchange.faults.take("rest-slow")) is not None:
-        await asyncio.sleep(slow["ms"] / 1000)
+    if (slow := exchange.faults.strike("rest-slow")) is not None:
+        await asyncio.sleep(slow.numbers["ms"] / 1000)
     if exchange.faults.strikes("rest-limit"):
         raise errors.too_many()
     if exchange.faults.strikes("rest-error"):

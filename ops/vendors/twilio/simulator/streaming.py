@@ -78,12 +78,12 @@ def _troubles(phone: Phone) -> Troubles:
     faults, quality = phone.exchange.faults, phone.person.quality
 
     def option(name: str, option: str) -> float | None:
-        struck = faults.take(name)
-        return None if struck is None else struck[option]
+        struck = faults.strike(name)
+        return None if struck is None else struck.numbers[option]
 
     def seeded(name: str, option: str) -> tuple[float, int] | None:
-        struck = faults.take(name)
-        return None if struck is None else (struck[option], int(struck["seed"]))
+        struck = faults.strike(name)
+        return None if struck is None else (struck.numbers[option], struck.seed)
 
     stall = option("stream-stall", "ms")
     half_open = option("caller-half-open", "ms") if stall is None else stall

@@ -1,0 +1,144 @@
+"""The socket below a stream: TLS, refusals, pieces."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ipaddress
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from websockets.asyncio.server import ServerConnection, serve
+
+from ops.vendors.twilio.simulator.websocket import HandshakeFailed, WebSocket, absolute_address, address_fault
+
+
+def certificate(folder: Path) -> Path:
+    """A throw-away certificate for 127.0.0.1, with its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "server.pem"
+    path.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return path
+
+
+async def echo(connection: ServerConnection) -> None:
+    async for message in connection:
+        await connection.send(message)
+
+
+def test_wss_is_spoken_with_a_trusted_certificate_only(tmp_path: Path) -> None:
+    """A certificate that is trusted carries messages; any other is an SSL error."""
+    path = certificate(tmp_path)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(path)
+    trusting = ssl.create_default_context(cafile=str(path))
+
+    async def main() -> list[str | None]:
+        heard: asyncio.Queue[str | None] = asyncio.Queue()
+        async with serve(echo, "127.0.0.1", 0, ssl=serving) as server:
+            url = f"wss://127.0.0.1:{server.sockets[0].getsockname()[1]}/call"
+            with pytest.raises(ssl.SSLError):
+                await WebSocket.connect(url, headers={}, on_text=heard.put_nowait, timeout=5)
+            opened = await WebSocket.connect(
+                url, headers={}, on_text=heard.put_nowait, timeout=5, tls=trusting
+            )
+            opened.slice_bytes = 3
+            opened.send("in pieces")
+            got = [await heard.get()]
+            opened.close()
+            assert await opened.closed == 1000
+            return got
+
+    assert asyncio.run(main()) == ["in pieces"]
+
+
+def test_a_server_that_never_answers_is_given_up() -> None:
+    """The upgrade has a deadline."""
+
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"ws://127.0.0.1:{silent.getsockname()[1]}/"
+            with pytest.raises(TimeoutError):
+                await WebSocket.connect(url, headers={}, on_text=print, timeout=0.2)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", 403), (b"garbage\r\n\r\n", None), (b"", None)],
+)
+def test_an_upgrade_that_is_not_101_is_refused(answer: bytes, status: int | None) -> None:
+    """Another status, no HTTP, or a closed connection: HandshakeFailed with what was answered."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        served.set()
+
+    async def main() -> None:
+        async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+            with pytest.raises(HandshakeFailed) as caught:
+                await WebSocket.connect(url, headers={}, on_text=print, timeout=5)
+            assert caught.value.status == status
+            await served.wait()
+
+    served = asyncio.Event()
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "call", "http://x/", "wss://", "wss://x:99999/", "ws://example.com/", "wss://https://x", "wss:///x"],
+)
+def test_an_address_that_is_not_one_is_told(url: str) -> None:
+    """The sentence says what was expected."""
+    assert "expected a wss:// URL" in address_fault(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["wss://example.com/call", "wss://example.com:443/a/b", "ws://127.0.0.1:80/x"]
+)
+def test_usable_addresses(url: str) -> None:
+    """wss anywhere, ws on loopback."""
+    assert address_fault(url) == ""
+
+
+def test_a_relative_address_is_on_the_documents_server() -> None:
+    """/call beside an https document is wss, beside an http one ws; an absolute one stays as written."""
+    assert absolute_address("/call", "https://example.com/twiml?a=1") == "wss://example.com/call"
+    assert absolute_address("call", "http://127.0.0.1:81/a/twiml") == "ws://127.0.0.1:81/a/call"
+    assert (
+        absolute_address("wss://example.com/call?x", "https://other.example.com")
+        == "wss://example.com/call?x"
+    )
