@@ -31,7 +31,8 @@ class Service:
     """One program: what to run, where it listens, when it is ready, what it waits for, how it stops.
 
     `ports[0]` is the port that `ready` asks; `env` is all that the program gets beside a minimal
-    environment. `grace` and `stable` are seconds: until SIGKILL, and until a start counts as good.
+    environment. Seconds: `grace` until SIGKILL, `stable` until a start counts as good, `silence` without
+    any answer until it is started again.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Service:
     grace: float = 10.0
     restart: Restart = "always"
     stable: float = 10.0
+    silence: float = 10.0
     drains: bool = False  # holds live calls: /health says how many, SIGTERM drains
 
     @property

@@ -1,0 +1,128 @@
+"""How a command deals with the supervisor: wakes it, sees that it understood, or replaces it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from ops.errors import OpsError
+from ops.processes import census, identity, procfs, spawn
+from ops.processes.environment import PACKAGE, minimal, python
+from ops.processes.identity import Identity
+from ops.processes.observe import look
+from ops.processes.records import Stack, Wanted
+from ops.processes.run_files import RunFiles
+from ops.processes.sole import without_supervisor
+
+UNDERSTOOD = 3.0  # seconds in which a healthy supervisor has taken new orders
+BEGUN = 15.0  # seconds in which a new supervisor has written its first state
+ATTEMPTS = 3
+LOOK = 0.002
+
+
+def give_orders(files: RunFiles, wanted: Wanted, supervisor: Identity | None) -> Identity:
+    """Write the orders down and see that a supervisor carries them out; a deaf one is replaced.
+
+    The services go on meanwhile: whichever supervisor comes takes them over. Raises OpsError when
+    the orders cannot be written.
+    """
+    try:
+        if supervisor is not None:
+            files.write_wanted(wanted)
+            stack = poke(files, wanted, supervisor)
+            if stack and stack.supervisor:
+                return stack.supervisor
+            end(supervisor, at_once=True)
+        with without_supervisor(files) as nobody:
+            if nobody:
+                files.write_wanted(wanted)
+        if not nobody:  # one that an interrupted start had begun has come up just now
+            return give_orders(files, wanted, look(files).supervisor)
+    except OSError as error:
+        raise OpsError(
+            f"{files.wanted_path} cannot be written: {error.strerror or error}.",
+            fix="make room on the disk, or make logs/run writable",
+        ) from None
+    return begin(files, wanted)
+
+
+def poke(files: RunFiles, wanted: Wanted, supervisor: Identity) -> Stack | None:
+    """Tell a supervisor of new orders; its state once it has taken them, None when it does not."""
+    stat = procfs.stat(supervisor.pid)
+    if stat is None or stat.state == "T" or not identity.signal_process(supervisor, signal.SIGHUP):
+        return None
+    until = time.monotonic() + UNDERSTOOD
+    while time.monotonic() < until and identity.lives(supervisor):
+        if stack := _seen(files, wanted):
+            return stack
+        time.sleep(LOOK)
+    return None
+
+
+def begin(files: RunFiles, wanted: Wanted) -> Identity:
+    """Start a supervisor and wait until it has taken the orders."""
+    last = files.stack()
+    before = last.supervisor if last else None
+    for _ in range(ATTEMPTS):
+        detach_supervisor(wanted.root, census.marks(wanted.token, wanted.root, census.SUPERVISOR))
+        until, next_look = time.monotonic() + BEGUN, time.monotonic() + 1.0
+        while time.monotonic() < until:
+            stack = _seen(files, wanted)
+            if stack and stack.supervisor and stack.supervisor != before:
+                return stack.supervisor
+            if time.monotonic() >= next_look:
+                next_look = time.monotonic() + 1.0
+                if not census.supervisors(wanted.token, wanted.root):
+                    break  # it was ended before it could say anything
+            time.sleep(LOOK)
+    raise OpsError(
+        "The supervisor has not come up.", fix=f"read {files.output('supervisor')}; then inv cleanup start"
+    )
+
+
+def _seen(files: RunFiles, wanted: Wanted) -> Stack | None:
+    """The state of a supervisor that has taken these orders."""
+    stack = files.stack()
+    return stack if stack and stack.token == wanted.token and stack.seen >= wanted.generation else None
+
+
+def end(supervisor: Identity, *, at_once: bool = False) -> str | None:
+    """End a supervisor that has nothing left to do; the signal it took, None when it was gone already."""
+    pidfd = identity.open_pidfd(supervisor)
+    if pidfd is None:
+        return None
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    taken = "SIGKILL"
+    if not at_once:
+        identity.send(pidfd, signal.SIGTERM)
+        if poll.poll(2000):
+            taken = "SIGTERM"
+    if taken == "SIGKILL":
+        identity.send(pidfd, signal.SIGKILL)
+        poll.poll(5000)
+    return taken
+
+
+def detach_supervisor(root: Path, marks: Mapping[str, str]) -> None:
+    """Start the supervisor of a project, detached from us and our terminal; returns at once."""
+    environment = {**minimal(), "PYTHONPATH": str(PACKAGE), **marks}
+    output, _ = spawn.open_output(root / "logs" / "supervisor.out")
+    try:
+        launcher = subprocess.Popen(
+            python("ops.processes.supervisor", str(root)),
+            cwd=root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    finally:
+        os.close(output)
+    launcher.wait()  # it forks and ends at once; the supervisor itself is nobody's child
