@@ -24,6 +24,10 @@ class Hop(StrEnum):
     CLEARED = "barge-in.cleared"  # the phone's buffer was emptied
     TRUNCATED = "barge-in.truncated"  # the model was told what was heard
     ANSWERED = "turn.answered"  # fields: turn, latency_ms, barge_in
+    TOOL_CALLED = "tool.called"  # the model wants a function called
+    TOOL_RETURNED = "tool.returned"
+    FILLED = "agent.filler"  # a recorded sentence instead of silence
+    RESUMED = "stream.resumed"  # the call came back after its stream was lost
     STOPPED = "stream.stopped"
     MODEL_CLOSED = "model.closed"
     ENDED = "call.ended"  # fields: reason, seconds, turns

@@ -33,6 +33,7 @@ class Sinks:
     logs: Path
     redactor: Redactor
     files: Appender = field(init=False)
+    lost: int = 0  # entries of the last `write` that some place did not take
 
     def __post_init__(self) -> None:
         self.files = Appender(self._loss)
@@ -48,8 +49,8 @@ class Sinks:
             batches.setdefault(self.logs / LATEST, []).append(_human_line(entry))
             if sid := entry.call_sid:
                 batches.setdefault(self.logs / "calls" / sid / "journal.jsonl", []).append(line)
-        for path, lines in batches.items():
-            self.files.append(path, lines)
+        kept = [self.files.append(path, lines) for path, lines in batches.items()]
+        self.lost = 0 if all(kept) else len(shown)
         return shown
 
     def _loss(self, path: Path, lost: int, reason: str) -> bytes:

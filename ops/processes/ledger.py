@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from ops.journal.entry import Entry
+from ops.journal.redact import Redactor
+from ops.journal.rotate import rotate
+from ops.journal.sinks import Sinks
 from ops.processes.records import Stack, Wanted
 from ops.processes.run_files import RunFiles
-from ops.processes.tail import Journal, record, secret_values
+from ops.processes.tail import record, secret_values
 
 
 class Ledger:
@@ -21,14 +25,22 @@ class Ledger:
 
     def orders_changed(self, wanted: Wanted) -> None:
         """There may be other secrets now."""
-        self._journal = Journal(self._files.logs, secret_values(one.env for one in wanted.services))
+        redactor = Redactor(secret_values(one.env for one in wanted.services))
+        self._sinks = Sinks(self._files.logs, redactor)
 
     def say(self, event: str, message: str, level: str = "INFO") -> None:
         self.carry([record(event, message, level)])
 
     def carry(self, entries: Iterable[Entry]) -> None:
-        if lost := self._journal.write(entries):
-            self._count("lines", lost)
+        self._sinks.write(entries)
+        if self._sinks.lost:
+            self._count("lines", self._sinks.lost)
+
+    def rotate(self) -> None:
+        """Keep the logs of a long run from growing without end; what could not be done is told."""
+        for finding in rotate(self._files.logs, now=datetime.now(UTC)):
+            if finding.status == "warn":
+                self.say(finding.id, finding.summary, "WARNING")
 
     def write(self, stack: Stack) -> None:
         try:

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import resource
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from ops.processes import procfs
 from ops.processes.identity import Identity, boot_id
 
 _SET_CHILD_SUBREAPER = 36  # prctl(2)
+DESCRIPTORS = 65_536  # open files that a service may have
 LEAST_FREE = 1 << 20  # bytes on the disk below which output is not kept
 
 
@@ -90,6 +92,7 @@ def _become(
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
+        _allow_descriptors()
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         os.dup2(output, 1)
@@ -106,6 +109,14 @@ def _become(
         os.write(problem, f"{argv[0]}: {error.strerror}".encode())
     finally:
         os._exit(127)
+
+
+def _allow_descriptors() -> None:
+    """Three descriptors a call, and the usual soft limit is 1024: go towards the hard one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def open_output(path: Path) -> tuple[int, str | None]:

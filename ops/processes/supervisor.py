@@ -34,6 +34,7 @@ from ops.processes.state import Life
 from ops.processes.wakeup import Wakeup
 
 HOUSEKEEPING = 1.0  # seconds between looks at what nobody tells us, such as deleted files
+ROTATION = 60.0  # seconds between looks at the size and age of log files
 OUTPUT_PAUSE = 0.2  # seconds between looks at the output of services that are not ours
 STOPS = {signal.SIGTERM, signal.SIGINT}
 
@@ -50,6 +51,7 @@ class Supervisor:
         self._leaving = self._new_orders = False
         self._changed = True
         self._next_chore = 0.0
+        self._next_rotation = time.monotonic() + ROTATION
         before = files.stack()
         before = before if before and before.token == wanted.token else None
         self._started = before.started if before else time.time()
@@ -266,6 +268,9 @@ class Supervisor:
     def _chores(self, now: float) -> None:
         self._carry_output()
         self._ledger.restore(self._wanted)
+        if now >= self._next_rotation:
+            self._next_rotation = now + ROTATION
+            self._ledger.rotate()
         foreign = any(member.tail and member.pidfd is not None for member in self._members.values())
         self._next_chore = now + (OUTPUT_PAUSE if foreign else HOUSEKEEPING)
 

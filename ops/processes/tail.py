@@ -7,14 +7,11 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ops.journal.entry import Entry, human, json_line
-from ops.journal.redact import Redactor
-from ops.journal.sinks import Appender
+from ops.journal.entry import Entry
 
 MOST_AT_ONCE = 1 << 18  # bytes of one service's output in one turn, so that a flood starves nobody
 LONGEST_LINE = 1 << 14
@@ -36,51 +33,9 @@ def secret_values(environments: Iterable[dict[str, str] | Any]) -> tuple[str, ..
     )
 
 
-class Journal:
-    """Writes records straight to the journal's files, without a thread: the supervisor forks."""
-
-    def __init__(self, logs: Path, secrets: Iterable[str] = ()) -> None:
-        self._logs = logs
-        self._redactor = Redactor(secrets)
-        self._files = Appender(self._loss)
-
-    def write(self, entries: Iterable[Entry]) -> int:
-        """Append these records to their services' files and to the combined log; how many were lost."""
-        machine: dict[Path, list[bytes]] = {}
-        people: list[bytes] = []
-        count = 0
-        for entry in entries:
-            count += 1
-            line, told = self._finished(entry)
-            machine.setdefault(self._logs / f"{entry.service}.jsonl", []).append(line)
-            people.append(told)
-        if not count:
-            return 0
-        kept = [self._files.append(path, lines) for path, lines in machine.items()]
-        kept.append(self._files.append(self._logs / "latest.log", people))
-        return 0 if all(kept) else count
-
-    def _finished(self, entry: Entry) -> tuple[bytes, bytes]:
-        line = json_line(entry.to_dict())
-        if self._redactor.suspects(line):
-            clean = self._redactor.clean_record({"msg": entry.msg, "fields": dict(entry.fields)})
-            entry = replace(entry, msg=clean["msg"], fields=clean["fields"])
-            line = json_line(entry.to_dict())
-        return _bytes(line), _bytes(human(entry))
-
-    def _loss(self, path: Path, lost: int, reason: str) -> bytes:
-        text = f"{lost} lines before this one could not be written: {reason}"
-        entry = record("journal.lost", text, "WARNING")
-        return self._finished(entry)[1 if path.name == "latest.log" else 0]
-
-
 def record(event: str, message: str, level: str = "INFO", **fields: Any) -> Entry:
     """A record of the supervisor's own."""
     return Entry(datetime.now(UTC), level, SERVICE, event, message, os.getpid(), "ops.processes", fields)
-
-
-def _bytes(line: str) -> bytes:
-    return f"{line}\n".encode("utf-8", "backslashreplace")
 
 
 class Tail:
