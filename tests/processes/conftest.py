@@ -114,7 +114,6 @@ def rig(root: Path, free_ports: Callable[[int], list[int]]) -> Iterator[Rig]:
     """A rig that fails the test when a process of its stack outlives the last stop."""
     rig = Rig(root, free_ports)
     yield rig
-    os.chdir("/")
     outcome = rig.stop(now=True)
     assert outcome.data["left"] == []
     assert rig.members() == []
