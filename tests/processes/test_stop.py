@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ops.processes import identity
+from ops.processes.identity import Identity
 from ops.processes.outcome import Drains
 from ops.processes.plan import stop_waves
 from ops.processes.sole import be_the_supervisor
@@ -43,8 +44,16 @@ def test_no_helper_escapes(rig: Rig, supervised: bool) -> None:
     kinds = ("setsid", "double", "naked")
     rig.start(*(rig.service(kind, kind, port=0) for kind in kinds))
     first = {rig.who(kind) for kind in kinds}
-    helpers = {member.identity: member.service for member in rig.members() if member.identity not in first}
-    assert sorted(helpers.values()) == ["", "double", "setsid"]
+    helpers: dict[Identity, str] = {}
+
+    def all_there() -> bool:  # a service is ready before it has forked its helper
+        helpers.clear()
+        helpers.update(
+            {member.identity: member.service for member in rig.members() if member.identity not in first}
+        )
+        return sorted(helpers.values()) == ["", "double", "setsid"]
+
+    until(all_there)
     if not supervised:
         rig.kill_supervisor()
     rig.stop()
