@@ -6,7 +6,6 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from ops import checks
 from ops.commands.progress import process_line
 from ops.config import Settings
 from ops.findings import Finding, Report
@@ -31,7 +30,7 @@ def start(
     attach: bool = False,
 ) -> Report:
     """The production start: environment, ports, services in order, readiness, then the whole line."""
-    _fresh_logs(settings)
+    fresh_logs(settings)
     outcome = processes.start(
         settings,
         table(settings),
@@ -54,7 +53,7 @@ def basic(settings: Settings, printer: Printer, *, only: tuple[str, ...] = ()) -
     """The quick start for development: no tunnel, nobody outside is asked, restart on code change."""
     if settings.public_url is None:
         settings = replace(settings, public_url=f"http://127.0.0.1:{settings.websocket_port}")
-    _fresh_logs(settings)
+    fresh_logs(settings)
     outcome = processes.start(
         settings,
         table(settings),
@@ -66,15 +65,17 @@ def basic(settings: Settings, printer: Printer, *, only: tuple[str, ...] = ()) -
     return Report("basic", settings.vendors, (*settings.warnings, *outcome.findings), outcome.data)
 
 
-def _fresh_logs(settings: Settings) -> None:
+def fresh_logs(settings: Settings) -> None:
     """A new run begins with logs of its own, at the configured level; a running one keeps its logs."""
-    if not any(row["pid"] for row in status(settings).data["services"]):
+    if not any(row["pid"] for row in status(settings, adopt=False).data["services"]):
         override_level(settings.logs, None)
         begin_latest(settings.logs, now=datetime.now(UTC))
 
 
 def _line(settings: Settings, printer: Printer) -> tuple[Finding, ...]:
     """The proof of the line; a question that could not be asked is told, but fails no start."""
+    from ops import checks  # only a stack with a bridge pays for them
+
     printer.progress("proving the line: a signed webhook and a media stream through the public URL")
     until = time.monotonic() + LINE_WITHIN
     findings = checks.run(settings, only=LINE)

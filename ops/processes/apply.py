@@ -115,8 +115,7 @@ class Crew:
                     next_count = clock + LOOK
                 self._collect(targets)
                 if not targets:
-                    # twice: a process that forks and ends while we read /proc can be missed once
-                    if not self._members(services, by_name) and not self._members(services, by_name):
+                    if self._none_left(services, by_name):
                         return
                     next_count = clock
                     continue
@@ -134,6 +133,12 @@ class Crew:
         finally:
             for target in targets.values():
                 os.close(target.pidfd)
+
+    def _none_left(self, services: Sequence[Service] | None, by_name: dict[str, Service]) -> bool:
+        """Whether nobody is left; of the whole stack that is asked twice, because a process that forks
+        and ends while we read /proc can be missed once."""
+        times = 2 if services is None else 1
+        return not any(self._members(services, by_name) for _ in range(times))
 
     def _members(self, services: Sequence[Service] | None, by_name: dict[str, Service]) -> list[Member]:
         everyone = census(self._token, self._root)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,24 +21,9 @@ def stack_lock(
 ) -> Iterator[None]:
     """Hold the lock of this project's stack. Where the disk does not let us, go on without it if it is
     not `needed`: a stop must work on a disk that has become read-only. Raises OpsError."""
-    from filelock import FileLock, Timeout  # heavy: only commands that change something pay for it
-
     try:
         files.make()
-        lock = FileLock(files.folder / "lock", mode=0o600)
-        began = time.monotonic()
-        while True:
-            try:
-                lock.acquire(timeout=1.0, poll_interval=0.01)
-                break
-            except Timeout:
-                waited = time.monotonic() - began
-                progress(WaitsForLock(waited))
-                if waited >= patience:
-                    raise OpsError(
-                        f"Another command has worked on this stack for more than {waited:.0f} s.",
-                        fix="wait for it or end it, then try again",
-                    ) from None
+        handle = os.open(files.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         if needed:
             raise OpsError(
@@ -46,6 +33,27 @@ def stack_lock(
         yield
         return
     try:
+        _acquire(handle, progress, patience)
         yield
     finally:
-        lock.release()
+        os.close(handle)  # the kernel frees the lock with it
+
+
+def _acquire(handle: int, progress: Progress, patience: float) -> None:
+    """Wait for the lock, and tell of it once a second."""
+    began = told = time.monotonic()
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            now = time.monotonic()
+        if now - told >= 1.0:
+            told = now
+            progress(WaitsForLock(now - began))
+        if now - began >= patience:
+            raise OpsError(
+                f"Another command has worked on this stack for more than {now - began:.0f} s.",
+                fix="wait for it or end it, then try again",
+            )
+        time.sleep(0.01)
