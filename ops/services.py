@@ -56,6 +56,7 @@ class Service:
 
 
 _TWILIO = ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_PHONE_NUMBER", "TWILIO_AGENT_NUMBER")
+_TWILIO_REST = ("TWILIO_API_URL", "TWILIO_API_KEY", "TWILIO_API_SECRET")
 _MODEL = (
     "OPENAI_API_KEY",
     "OPENAI_MODEL",
@@ -106,8 +107,17 @@ def builtin(settings: Settings) -> tuple[Service, ...]:
         services.append(_openai_simulator(settings))
     if settings.public_url is None and "NGROK_API_URL" not in settings.sources:
         live = settings.vendors["ngrok"] == "live"
-        services.append(_ngrok(settings) if live else _ngrok_simulator(settings))
+        services.append(_ngrok(settings) if live else _ngrok_simulator(settings, settings.websocket_port))
     return tuple(services)
+
+
+def stand_ins(settings: Settings, forward: int | None = None) -> dict[str, Service]:
+    """Every vendor's simulator by the vendor's name, whatever stack is run; the tunnel leads to `forward`."""
+    return {
+        "twilio": _twilio_simulator(settings),
+        "openai": _openai_simulator(settings),
+        "ngrok": _ngrok_simulator(settings, forward or settings.websocket_port),
+    }
 
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:
@@ -117,12 +127,14 @@ def _python(module: str, *arguments: str) -> tuple[str, ...]:
 def _websocket_server(settings: Settings) -> Service:
     return Service(
         name="websocket-server",
-        argv=_python("ops.apps.bridge"),
+        argv=_python("ops.apps.keeper"),
         cwd=settings.root,
         ports=(settings.websocket_port,),
         ready=Ready("http", "/health"),
         after=() if settings.public_url else ("ngrok",),
-        env=settings.environment((*_TWILIO, *_MODEL, *_PLACES, *_COMMON, *_CAPS, *_TIMES, "RECORD_CALLS")),
+        env=settings.environment(
+            (*_TWILIO, *_TWILIO_REST, *_MODEL, *_PLACES, *_COMMON, *_CAPS, *_TIMES, "RECORD_CALLS")
+        ),
         drains=True,
     )
 
@@ -154,14 +166,14 @@ def _ngrok(settings: Settings) -> Service:
     )  # fmt: skip
 
 
-def _ngrok_simulator(settings: Settings) -> Service:
+def _ngrok_simulator(settings: Settings, forward: int) -> Service:
     edge = settings.simulator_port + 2
     return Service(
         name="ngrok",
         argv=_python(
             "ops.vendors.ngrok.simulator",
             f"--api-port={settings.ngrok_port}", f"--edge-port={edge}",
-            f"--forward={settings.websocket_port}",
+            f"--forward={forward}",
         ),
         cwd=settings.root,
         ports=(settings.ngrok_port, edge),

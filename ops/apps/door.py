@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
-from ops.vendors.twilio import wire
+from ops.vendors.twilio import spelling, wire
 
 CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}")
 FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
@@ -48,6 +48,11 @@ class Door:
         """The media stream's address as it stands in the TwiML: `wss`, or `ws` on loopback."""
         return re.sub(r"^http", "ws", self.origin or "") + "/call"
 
+    def resume_url(self) -> str:
+        """Where Twilio asks what to do when a stream ended and its call did not; the fragment, which is
+        neither sent nor signed, makes it ask again when nobody answers at once."""
+        return f"{self.origin}/resume#rc=4&rp=ct,rt,5xx"
+
     def webhook(
         self, path: str, query: str, content_type: str, body: bytes, signatures: Sequence[str]
     ) -> Webhook | Refusal:
@@ -65,7 +70,7 @@ class Door:
             return Refusal(403, "a parameter is repeated")
         url = self.origin + path + (f"?{query}" if query else "")
         if not wire.signed(self.token, wire.spellings(url), form, signatures):
-            return Refusal(403, f"the signature does not fit {url}")
+            return Refusal(403, self._misfit(url, form, signatures))
         if form.get("AccountSid") != self.account_sid:
             return Refusal(403, "signed, but of another account")
         if not CALL_SID.fullmatch(form.get("CallSid", "")):
@@ -78,8 +83,18 @@ class Door:
             return Refusal(503, "the public URL is not known yet")
         url = self.stream_url()
         if not wire.signed(self.token, wire.spellings(url), {}, signatures):
-            return Refusal(403, f"the signature does not fit {url}")
+            return Refusal(403, self._misfit(url, {}, signatures))
         return None
+
+    def _misfit(self, url: str, form: Mapping[str, str], signatures: Sequence[str]) -> str:
+        """Why a signature does not fit: for our log, which spelling of the URL it does fit, if any."""
+        if len(signatures) != 1:
+            return f"expected one signature, got {len(signatures)}"
+        candidates = spelling.variants(url, websocket=url.startswith("ws"))
+        found = spelling.explain(self.token, form, signatures[0][:200], candidates)
+        if found is None:
+            return f"the signature does not fit {url} in any spelling: another token, or another form"
+        return f"the signature fits {found.url} ({found.difference}), not {url}: correct PUBLIC_URL"
 
     def admit(self, now: float) -> bool:
         """Whether one more signed call fits into this hour's cap."""

@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 BYTES_PER_MS = 8  # mu-law at 8 kHz
+LATE_MARK = 2.0  # seconds after the end of all sound until a mark that has not come back is not waited for
 
 
 def milliseconds(payload: str) -> float:
@@ -47,6 +48,7 @@ class Send:
     payload: str
     mark: str
     sounds_at: float
+    gap: float = 0.0  # seconds of silence within the answer before this payload: it came too late
 
 
 class Playout:
@@ -80,18 +82,34 @@ class Playout:
         sends = []
         while self._queue and self.ends_at - now < self._lead:
             answer, payload = self._queue.popleft()
-            sounds_at = max(now, self.ends_at)
+            before, sounds_at = self.ends_at, max(now, self.ends_at)
             self.ends_at = sounds_at + milliseconds(payload) / 1000
+            gap = max(0.0, sounds_at - before) if answer.sent else 0.0
             if not answer.sent:
                 answer.heard_at = sounds_at
             answer.sent += milliseconds(payload)
             answer.marks.append(answer.sent)
-            sends.append(Send(payload, f"{answer.index}:{answer.sent:g}", sounds_at))
+            sends.append(Send(payload, f"{answer.index}:{answer.sent:g}", sounds_at, gap))
         return sends
 
+    def done_at(self, now: float) -> float:
+        """When everything produced so far will have been played, in seconds."""
+        return max(now, self.ends_at) + sum(milliseconds(payload) for _, payload in self._queue) / 1000
+
     def wake_at(self) -> float | None:
-        """When `due` has something to send next, in seconds; None while nothing waits."""
-        return self.ends_at - self._lead if self._queue else None
+        """When `due` or `settle` has something to do next, in seconds; None while nothing waits."""
+        if self._queue:
+            return self.ends_at - self._lead
+        return self.ends_at + LATE_MARK if self._answers and self._answers[-1].complete else None
+
+    def settle(self, now: float) -> bool:
+        """Gives up on marks that are long overdue; True when with that everything has been heard."""
+        if self._queue or not self._answers or not self._answers[-1].complete:
+            return False
+        if now < self.ends_at + LATE_MARK:
+            return False
+        self._answers.clear()
+        return True
 
     def marked(self, name: str, now: float) -> bool:
         """A mark came back; True when with it an answer has been heard to its end."""

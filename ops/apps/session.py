@@ -1,147 +1,97 @@
-"""One call as a state machine between the phone and the model: messages in, sends out. Pure.
+"""One call as a state machine between the phone and the model: messages in, actions out. Pure.
 
 Whoever owns the two sockets calls `on_phone`, `on_model` and `on_time` with the time `now` (in
 seconds, monotonic) and carries out the returned actions in order. Everything that is easy to get
 wrong is here and can be replayed without a socket: audio before the session is ready, barge-in,
-the point of truncation, marks outstanding, stop while the model speaks.
+the point of truncation, marks outstanding, a model that is lost, slow or silent, and the way out.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from ops.apps.playout import Answer, Playout
-from ops.apps.recording import Recording
+from ops.apps import codec
+from ops.apps.actions import (
+    Action,
+    CloseModel,
+    Hangup,
+    Measure,
+    Note,
+    Remember,
+    RunTool,
+    ToModel,
+    Transfer,
+)
+from ops.apps.conduct import LOCAL, Conduct, remembered
+from ops.apps.leaving import PATIENCE, Leaving
 from ops.journal.hops import Hop
+from ops.vendors.openai import prices
 from ops.vendors.openai import wire as model
 from ops.vendors.twilio import wire as phone
 
-KEPT_FRAMES = 500  # ten seconds of the caller's audio, kept while the model's session comes up
 GARBAGE_LIMIT = 50  # malformed messages until a socket is given up
+HALF_OPEN = 5.0  # seconds without a frame from the phone: nobody is there any more
+DIGITS_PAUSE = 1.5  # seconds after the last key until the digits are told as one
+PHONE_LOOKS = (25, 50, 100, 200)  # frames after which the caller's codec is looked at
+LOST = "the media stream was lost"
+TRANSFER, HANG_UP = "transfer_to_agent", "hang_up"
 
 
-@dataclass(frozen=True, slots=True)
-class ToPhone:
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ToModel:
-    text: str
-
-
-@dataclass(frozen=True)
-class OpenModel:
-    """Open the Realtime socket for this call."""
-
-
-@dataclass(frozen=True)
-class Hangup:
-    """The call is over: close both sockets; the phone's with this code."""
-
-    code: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Note:
-    """Something for the journal."""
-
-    level: str
-    event: str
-    message: str = ""
-    fields: Mapping[str, Any] = field(default_factory=dict)
-
-
-Action = ToPhone | ToModel | OpenModel | Hangup | Note
-
-
-@dataclass(frozen=True)
-class Agent:
-    """What one call's agent is told, how it sounds, and the caps of the call."""
-
-    instructions: str
-    voice: str
-    transcription: str
-    max_seconds: float = 3600.0
-
-
-class Session:
+class Session(Conduct):
     """The state of one call, from the stream's start message on."""
 
-    def __init__(
-        self, start: phone.Start, agent: Agent, now: float, recording: Recording | None = None
-    ) -> None:
-        self.start = start
-        self.turns = 0
-        self.ended: str | None = None
-        self._code = 1011
-        self._agent = agent
-        self._recording = recording
-        self._began = now
-        self._ready = False
-        self._kept: deque[str] = deque(maxlen=KEPT_FRAMES)
-        self._playout = Playout()
-        self._cancelled: set[str] = set()  # responses whose late audio must not be played
-        self._response: str | None = None  # the response under way
-        self._waiting_since: float | None = None  # the caller's last voiced sample of the open turn
-        self._barged_in = False
-        self._heard_agent = False
-        self._garbage = 0
-        self._retried = 0
-
-    # --- what happens ---------------------------------------------------------------------
+    # What happens.
 
     def begin(self) -> list[Action]:
         """The stream's start was accepted: bring the model up."""
-        return [OpenModel()]
+        return [self._open()]
 
     def on_phone(self, message: phone.Message, now: float) -> list[Action]:
         """A message of the media stream."""
         match message:
             case phone.Media(payload, timestamp):
-                return self._caller_audio(payload, timestamp)
+                return self._caller_audio(payload, timestamp, now)
             case phone.Mark(name):
                 if self._playout.marked(name, now):
-                    return [self._hop(Hop.AGENT_SILENT, now)]
+                    return [*self._heard_out(now), *self._depart(now)]
             case phone.Dtmf(digit):
+                self._digits, self._digits_at = (self._digits + digit)[-32:], now
                 return [Note("INFO", "caller.digit", "The caller pressed a key.", {"digits": len(digit)})]
             case phone.Stop():
-                return [self._hop(Hop.STOPPED, now), *self.end("the caller hung up", 1000, now)]
+                return [self._hop(Hop.STOPPED, now), *self.end(self._why_stopped(), 1000, now)]
             case phone.Garbage(reason):
                 return self._malformed("phone", reason, now)
         return []
 
-    def on_model(self, event: model.Event, now: float) -> list[Action]:
-        """An event of the Realtime session."""
+    def on_model(self, event: model.Event, now: float, generation: int | None = None) -> list[Action]:
+        """An event of a Realtime session; one of an earlier generation changes nothing."""
+        if generation is not None and generation != self._recovery.generation:
+            return []
+        self._recovery.heard(now)
         match event:
             case model.Audio(response_id, item_id, payload):
                 return self._agent_audio(response_id, item_id, payload, now)
+            case model.Speaking(item_id, text):
+                if item_id not in self._items or not self._cut(item_id):
+                    self._items.add(item_id)
+                    self._dialogue.said("agent", item_id).text += text
             case model.Created():
-                return [
-                    ToModel(
-                        model.configure(
-                            instructions=self._agent.instructions,
-                            voice=self._agent.voice,
-                            transcription=self._agent.transcription,
-                        )
-                    )
-                ]
+                return [ToModel(self._configuration())]
             case model.Ready():
                 return self._model_ready(event, now)
-            case model.SpeechStarted(at_ms, _):
-                return self._caller_speaks(at_ms, now)
-            case model.SpeechStopped(at_ms, _):
-                return self._caller_silent(at_ms, now)
+            case model.SpeechStarted(at_ms, item_id):
+                return self._caller_speaks(at_ms, item_id, now)
+            case model.SpeechStopped(at_ms, item_id):
+                return self._caller_silent(at_ms, item_id, now)
             case model.ResponseCreated(response_id):
-                self._response = response_id
+                self._response, self._spoke = response_id, False
+                self._recovery.expect(now)
+            case model.ToolCall():
+                return self._tool_call(event, now)
             case model.ResponseDone():
                 return self._response_done(event, now)
             case model.Transcript(speaker, item_id, text):
-                return [Note("INFO", f"transcript.{speaker}", "", {"text": text, "item_id": item_id})]
+                return self._transcript(speaker, item_id, text)
             case model.Failure(code, message):
                 return self._model_failure(event, code, message, now)
             case model.Garbage(reason):
@@ -149,170 +99,341 @@ class Session:
         return []
 
     def on_time(self, now: float) -> list[Action]:
-        """The clock reached `wake_at()`: send what is due, end what has lasted too long."""
-        if now - self._began >= self._agent.max_seconds:
-            return self.end(f"the call reached its limit of {self._agent.max_seconds:g} s", 1000, now)
-        return self._send_due(now)
+        """The clock reached `wake_at()`: send what is due, mend what is broken, end what lasts too long."""
+        if self.ended:
+            return []
+        if now - self._frame_at >= HALF_OPEN:
+            return self.phone_lost(f"no frame for {HALF_OPEN:g} s", now)
+        actions: list[Action] = []
+        if now - self._began >= self._agent.max_seconds and self._leaving is None:
+            reason = f"the call reached its limit of {self._agent.max_seconds:g} s"
+            actions += self._say_goodbye("agent-goodbye", Hangup(1000, reason), now)
+        recovery = self._recovery
+        if recovery.stalled(now):
+            actions += self.model_lost("it sends nothing although an event is due", now)
+        if recovery.rolls_over(now, self._pause):
+            note = "The model's session is old: the conversation goes on in a new one."
+            actions += [Note("INFO", "model.rolled-over", note), *self._renew(now)]
+        if recovery.reopen_at is not None and now >= recovery.reopen_at:
+            actions.append(self._open())
+        if self._retry_at is not None and now >= self._retry_at:
+            self._retry_at = None
+            actions += self._ask(now)
+        if self._digits and (now - self._digits_at >= DIGITS_PAUSE) and recovery.ready_at is not None:
+            actions += self._tell_digits(now)
+        if (filler := self._filler_at()) is not None and now >= filler:
+            actions += self._fill(now)
+        if self._playout.settle(now):
+            actions += self._heard_out(now)
+        return actions + self._send_due(now) + self._depart(now)
 
     def wake_at(self) -> float:
         """When `on_time` wants to be called next, in seconds."""
-        limit = self._began + self._agent.max_seconds
-        due = self._playout.wake_at()
-        return limit if due is None else min(due, limit)
+        times = [
+            self._frame_at + HALF_OPEN,
+            self._began + self._agent.max_seconds if self._leaving is None else self._leaving.latest,
+            self._playout.wake_at(),
+            self._recovery.wake_at(self._pause),
+            self._retry_at,
+            self._digits_at + DIGITS_PAUSE if self._digits and self._recovery.ready_at is not None else None,
+            self._filler_at(),
+        ]
+        return min(time for time in times if time is not None)
 
-    def model_connected(self, now: float, handshake: float) -> list[Action]:
+    def model_connected(self, now: float, handshake: float, generation: int | None = None) -> list[Action]:
         """The Realtime socket is open."""
+        if generation is not None and generation != self._recovery.generation:
+            return []
+        self._recovery.opened(now)
         return [self._hop(Hop.MODEL_CONNECTED, now, handshake_ms=round(handshake * 1000))]
 
-    def model_lost(self, cause: str, now: float) -> list[Action]:
-        """The Realtime socket is gone and will not come back."""
-        if self.ended:
+    def model_lost(
+        self, cause: str, now: float, generation: int | None = None, *, final: bool = False
+    ) -> list[Action]:
+        """The Realtime socket is gone; `final` when trying again cannot help."""
+        old = generation is not None and generation != self._recovery.generation
+        if self.ended or old:
             return []
-        note = Note("ERROR", "model.lost", f"The model's session was lost: {cause}.", {"cause": cause})
-        return [note, *self.end("the model was lost", 1011, now)]
+        if self._leaving is not None:  # we are going anyway: what was said is said
+            self._recovery.close()
+            self._leaving.waits_for_model = False
+            return [CloseModel(), *self._depart(now)]
+        note = Note("WARNING", "model.lost", f"The model's session was lost: {cause}.", {"cause": cause})
+        actions: list[Action] = [note, Measure("reconnects"), *self._forget_session(now)]
+        if final or not self._recovery.lost(now):
+            return actions + self._give_up(cause, now)
+        return actions
 
     def phone_lost(self, cause: str, now: float) -> list[Action]:
         """The media stream closed without a stop message."""
         if self.ended:
             return []
+        if self._leaving is not None and self._leaving.started:
+            return self.end(self._why_stopped(), 1000, now)
         note = Note("WARNING", "stream.lost", f"The media stream closed: {cause}.", {"cause": cause})
-        return [note, *self.end("the media stream was lost", 1000, now)]
+        return [note, *self.end(LOST, 1000, now)]
 
-    def end(self, reason: str, code: int, now: float) -> list[Action]:
-        """The call is over, once."""
+    def tool_done(self, call_id: str, output: str, now: float) -> list[Action]:
+        """A tool returned, or failed: either way the model is told, in whichever session it is by now."""
+        entry = self._dialogue.returned(call_id, output)
+        if entry is None or self.ended:
+            return []
+        actions: list[Action] = [remembered(entry)]
+        if self._recovery.ready_at is not None:
+            actions.append(ToModel(model.tool_output(call_id, output)))
+        return actions if self._dialogue.running else actions + self._ask(now)
+
+    def transferred(self, problem: str | None, now: float) -> list[Action]:
+        """Twilio took the transfer, or not: then the caller is told the truth."""
         if self.ended:
             return []
-        self.ended = reason
-        self._code = code
-        return [Hangup(code, reason)]
+        if problem is None:
+            return []  # the stream's stop message ends this side of the call
+        note = Note("ERROR", "call.transfer-failed", f"The caller could not be transferred: {problem}.")
+        told = self._leaving is not None and self._leaving.told
+        self._leaving = None
+        if told or self._recovery.ready_at is None:
+            reason = "the model was lost and the transfer failed"
+            return [note, *self._say_goodbye("agent-apology", Hangup(1011, reason), now)]
+        failed = "The transfer failed: nobody can be reached. Apologise and offer to help yourself."
+        return [note, ToModel(model.message("system", failed)), *self._ask(now)]
 
     def summary(self, now: float) -> Note:
         """The call's last record, for when both sockets are closed."""
-        level = "SUCCESS" if self._code == 1000 else "ERROR"
-        fields = {
+        level = "WARNING" if self.ended == LOST else "SUCCESS" if self._code == 1000 else "ERROR"
+        fields: dict[str, Any] = {
             "reason": self.ended or "unknown",
             "seconds": round(now - self._began, 3),
             "turns": self.turns,
         }
+        if any(self.tokens.counts.values()):
+            fields |= {"tokens": dict(self.tokens.counts), "dollars": round(self._dollars, 6)}
         return Note(level, Hop.ENDED, f"The call ended: {fields['reason']}.", fields)
 
-    # --- what it means --------------------------------------------------------------------
+    # The caller.
 
-    def _caller_audio(self, payload: str, timestamp: int) -> list[Action]:
+    def _caller_audio(self, payload: str, timestamp: int, now: float) -> list[Action]:
+        self._frame_at = now
         if self._recording is not None:
             self._recording.caller(payload, timestamp)
-        if not self._ready:
-            self._kept.append(payload)
+        if (proof := self._proved["phone"]) is not None:
+            proof.append(payload)
+            if len(proof) in PHONE_LOOKS and (mismatch := self._codec_mismatch("phone", now)):
+                return mismatch
+        if self._recovery.ready_at is None or self._leaving is not None:
+            self._frames.keep(payload)
             return []
+        self._frames.sent(payload)
+        if self._frames.turn_open and self._waiting_since is None:
+            self._caller_rests(payload, now)
         return [ToModel(model.append(payload))]
 
+    def _caller_rests(self, payload: str, now: float) -> None:
+        """In an open turn: after enough silence the model must have noticed its end; else it has stalled."""
+        overdue = self._frames.rest(payload)
+        if overdue and self._recovery.due_since is None:
+            self._recovery.due_since = now - 2.0  # it was due a while ago
+
+    def _caller_speaks(self, at_ms: int, item_id: str, now: float) -> list[Action]:
+        actions: list[Action] = [self._hop(Hop.CALLER_SPEAKS, now, audio_ms=at_ms)]
+        self._waiting_since = self._owed_since = self._retry_at = None
+        self._recovery.due_since = None
+        self._ask_next = False
+        self._turn_item = item_id
+        self._frames.open_turn()
+        if self._leaving is not None and isinstance(self._leaving.how, Hangup) and not self._leaving.told:
+            self._leaving = None  # the caller has something to add to the goodbye
+        ready_at = self._recovery.ready_at or 0.0
+        if self._origin + at_ms / 1000 < ready_at - 0.5 and self._recovery.generation > 1:
+            return actions  # said before this session began: it interrupts nobody now
+        cut = self._playout.interrupt(now)
+        self._barged_in = cut is not None and not cut.item_id.startswith(LOCAL)
+        if cut is not None:
+            sounded = self._origin + at_ms / 1000 + model.PADDING_MS / 1000
+            actions += [Measure("barge_in_stop", max(0.0, now - sounded)), *self._barge_in(cut, now)]
+        return actions
+
+    def _caller_silent(self, at_ms: int, item_id: str, now: float) -> list[Action]:
+        last_voiced = self._origin + (at_ms - model.SILENCE_MS) / 1000
+        self._waiting_since = self._owed_since = min(now, max(last_voiced, self._began))
+        self._recovery.expect(now)
+        entry = self._dialogue.said("caller", item_id)
+        return [self._hop(Hop.CALLER_SILENT, now, audio_ms=at_ms), remembered(entry)]
+
+    def _transcript(self, speaker: str, item_id: str, text: str) -> list[Action]:
+        by = "caller" if speaker == "caller" else "agent"
+        entry = self._dialogue.said(by, item_id)  # type: ignore[arg-type]
+        entry.text, entry.whole = text, True
+        fields: dict[str, Any] = {"text": text, "item_id": item_id}
+        if by == "caller" and item_id == self._turn_item:
+            self._turn_item = None
+            self._frames.close_turn()
+        if entry.heard_ms is not None:
+            fields |= {"heard_ms": entry.heard_ms, "produced_ms": entry.produced_ms}
+        return [Note("INFO", f"transcript.{speaker}", "", fields), remembered(entry)]
+
+    # The agent.
+
     def _model_ready(self, event: model.Ready, now: float) -> list[Action]:
-        if self._ready:
+        if self._recovery.ready_at is not None:
             return []
         if (event.input_format, event.output_format) != (model.FORMAT, model.FORMAT):
-            cause = f"it speaks {event.input_format} and {event.output_format}, the phone {model.FORMAT}"
-            return [
-                Note("ERROR", "model.codec", f"Codec mismatch: {cause}.", {"expected": model.FORMAT}),
-                *self.end(f"codec mismatch: {cause}", 1011, now),
-            ]
-        self._ready = True
-        kept, self._kept = self._kept, deque()
-        return [
-            self._hop(Hop.MODEL_READY, now, kept_ms=20 * len(kept)),
-            *(ToModel(model.append(payload)) for payload in kept),
-            ToModel(model.answer()),  # the agent greets; it does not wait for the caller
+            said = f"it speaks {event.input_format} and {event.output_format}, the phone {model.FORMAT}"
+            return self._wrong_codec(said, now)
+        self._recovery.ready(now)
+        by_sound = self._frames.turn_open and not self._frames.overflowed
+        frames = self._frames.take(turn=by_sound)
+        first = self._recovery.generation == 1
+        self._origin = self._began if first else now - 0.02 * len(frames)
+        replayed = self._dialogue.replay()
+        actions: list[Action] = [
+            self._hop(Hop.MODEL_READY, now, kept_ms=20 * len(frames), replayed=len(replayed)),
+            *(ToModel(text) for text in replayed),
+            *(ToModel(model.append(payload)) for payload in frames),
         ]
+        for payload in frames:
+            self._frames.sent(payload)
+        if by_sound:
+            self._recovery.expect(now)  # the model will hear the turn's end, and answer
+            return actions
+        return actions + self._take_up(now, first)
 
     def _agent_audio(self, response_id: str, item_id: str, payload: str, now: float) -> list[Action]:
         if response_id in self._cancelled:
             return []
+        if (proof := self._proved["model"]) is not None:
+            proof.append(payload)
+            if mismatch := self._codec_mismatch("model", now):
+                return mismatch
         actions: list[Action] = []
         sounds_at = max(now, self._playout.ends_at)
+        self._spoke, self._item = True, item_id
         if self._playout.produce(item_id, payload):
+            self._items.add(item_id)
+            self._dialogue.said("agent", item_id)
             if not self._heard_agent:
                 self._heard_agent = True
                 actions.append(self._hop(Hop.FIRST_AUDIO, now))
             actions.append(self._hop(Hop.AGENT_SPEAKS, now, item_id=item_id))
+            self._owed_since = None
+            self._recovery.succeeded()
             if self._waiting_since is not None:
-                actions.append(self._answered(self._waiting_since, sounds_at))
+                actions += self._answered(self._waiting_since, sounds_at)
         return self._send_due(now) + actions
 
-    def _send_due(self, now: float) -> list[Action]:
-        actions: list[Action] = []
-        for send in self._playout.due(now):
-            sid = self.start.stream_sid
-            actions += [ToPhone(phone.media(sid, send.payload)), ToPhone(phone.mark(sid, send.mark))]
-            if self._recording is not None:
-                self._recording.agent(send.payload, (send.sounds_at - self._began) * 1000)
-        return actions
-
-    def _caller_speaks(self, at_ms: int, now: float) -> list[Action]:
-        actions: list[Action] = [self._hop(Hop.CALLER_SPEAKS, now, audio_ms=at_ms)]
-        self._waiting_since = None
-        cut = self._playout.interrupt(now)
-        self._barged_in = cut is not None
-        if cut is not None:
-            actions += self._barge_in(cut, now)
-        return actions
-
-    def _barge_in(self, cut: Answer, now: float) -> list[Action]:
-        """Stop the phone at once, then tell the model what was heard; 0 ms heard needs no truncate."""
-        if self._response is not None:
-            self._cancelled.add(self._response)
-        heard = min(round(cut.heard), int(cut.produced))  # past what was produced would be refused
-        if self._recording is not None:
-            self._recording.cut_agent((now - self._began) * 1000)
-        actions: list[Action] = [
-            ToPhone(phone.clear(self.start.stream_sid)),
-            self._hop(Hop.CLEARED, now, heard_ms=heard, produced_ms=int(cut.produced)),
-        ]
-        if heard > 0:
-            actions += [
-                ToModel(model.truncate(cut.item_id, heard)),
-                self._hop(Hop.TRUNCATED, now, item_id=cut.item_id, heard_ms=heard),
-            ]
-        return actions
-
-    def _caller_silent(self, at_ms: int, now: float) -> list[Action]:
-        last_voiced = self._began + (at_ms - model.SILENCE_MS) / 1000
-        self._waiting_since = min(now, max(last_voiced, self._began))
-        return [self._hop(Hop.CALLER_SILENT, now, audio_ms=at_ms)]
-
-    def _answered(self, silent_since: float, sounds_at: float) -> Note:
+    def _answered(self, silent_since: float, sounds_at: float) -> list[Action]:
         latency = round((sounds_at - silent_since) * 1000)
         fields = {"turn": self.turns, "latency_ms": latency, "barge_in": self._barged_in}
         self.turns += 1
-        self._waiting_since, self._barged_in, self._retried = None, False, 0
-        return Note("INFO", Hop.ANSWERED, f"Turn {fields['turn']} answered in {latency} ms.", fields)
+        self._waiting_since, self._barged_in = None, False
+        note = Note("INFO", Hop.ANSWERED, f"Turn {fields['turn']} answered in {latency} ms.", fields)
+        return [note, Measure("turn_latency", latency / 1000), Remember("turn", {"turn": fields["turn"]})]
 
     def _response_done(self, event: model.ResponseDone, now: float) -> list[Action]:
         self._cancelled.discard(event.response_id)
-        if self._response == event.response_id:
+        mine = self._response in (None, event.response_id)
+        if mine:
             self._response = None
-        actions: list[Action] = []
-        if event.usage:
-            actions.append(Note("DEBUG", "model.usage", "", {"usage": dict(event.usage)}))
+            self._recovery.due_since = None
+        actions = self._count(event, now)
         if event.status == "failed":
-            fields = {"code": event.code, "reason": event.reason}
-            if self._retried < 2:
-                self._retried += 1
-                actions.append(
-                    Note("WARNING", "model.response-failed", f"An answer failed ({event.code}).", fields)
-                )
-                return [*actions, ToModel(model.answer())]
-            actions.append(
-                Note("ERROR", "model.response-failed", f"Answers keep failing ({event.code}).", fields)
-            )
+            return actions + self._answer_failed(event, now)
+        silent = event.status == "completed" and mine and not self._spoke and self._owed_since is not None
+        if silent and not self._dialogue.running and not self._ask_next:
+            return actions + self._answer_failed(event, now)
+        self._recovery.failed_answers = 0
+        if self._leaving is not None and self._spoke:
+            self._leaving.waits_for_model = False
+        if self._ask_next and event.status != "cancelled":
+            self._ask_next = False
+            actions += self._ask(now)
         if self._playout.completed():
-            actions.append(self._hop(Hop.AGENT_SILENT, now))
+            actions += self._heard_out(now)
+        return actions + self._depart(now)
+
+    def _answer_failed(self, event: model.ResponseDone, now: float) -> list[Action]:
+        fields = {"code": event.code, "reason": event.reason or "it said nothing"}
+        word = event.code or fields["reason"]
+        self._retry_at = None
+        if event.code not in model.FATAL_CODES:
+            self._retry_at = self._recovery.answer_failed(now)
+        if self._retry_at is not None:
+            self._owed_since = self._owed_since if self._owed_since is not None else now
+            return [Note("WARNING", "model.response-failed", f"An answer failed ({word}).", fields)]
+        note = Note("ERROR", "model.response-failed", f"Answers keep failing ({word}).", fields)
+        return [note, *self._give_up(f"answers keep failing ({word})", now)]
+
+    def _count(self, event: model.ResponseDone, now: float) -> list[Action]:
+        """What the response cost; at the cap the agent takes its leave."""
+        if not event.usage:
+            return []
+        used = prices.tokens(event.usage)
+        self.tokens += used
+        actions: list[Action] = [
+            Note("DEBUG", "model.usage", "", {"usage": dict(event.usage)}),
+            *(Measure("tokens", count, kind) for kind, count in used.counts.items() if count),
+            Measure("dollars", used.dollars(self._agent.model)),
+        ]
+        if self._dollars >= self._agent.max_dollars and self._leaving is None:
+            reason = f"the call reached its limit of {self._agent.max_dollars:g} dollars"
+            actions += self._say_goodbye("agent-goodbye", Hangup(1000, reason), now)
         return actions
+
+    # Tools.
+
+    def _tool_call(self, call: model.ToolCall, now: float) -> list[Action]:
+        entry = self._dialogue.called(call)
+        if entry is None:
+            return []
+        actions: list[Action] = [
+            Note("INFO", Hop.TOOL_CALLED, f"The model calls {call.name}.", {"tool": call.name}),
+            remembered(entry),
+        ]
+        if call.name == HANG_UP:
+            return actions + self._leave_after_words(call, Hangup(1000, "the agent hung up"), now)
+        if call.name == TRANSFER and self._agent.transfer_to is not None:
+            return actions + self._leave_after_words(call, Transfer(self._agent.transfer_to), now)
+        return [*actions, RunTool(call.call_id, call.name, call.arguments)]
+
+    def _leave_after_words(self, call: model.ToolCall, how: Hangup | Transfer, now: float) -> list[Action]:
+        """The model wants to go: what it has said is heard first, else it is asked for a last sentence."""
+        if self._leaving is not None:
+            return []
+        spoken = self._spoke
+        self._leaving = Leaving(how, now + PATIENCE, waits_for_model=not spoken)
+        word = (
+            "the caller hears that they are being connected" if isinstance(how, Transfer) else "say goodbye"
+        )
+        entry = self._dialogue.returned(
+            call.call_id, f'{{"ok": true, "next": "in one short sentence: {word}"}}'
+        )
+        assert entry is not None
+        told: list[Action] = [
+            ToModel(model.tool_output(call.call_id, entry.output or "")),
+            remembered(entry),
+        ]
+        return told if spoken else told + self._ask(now)
+
+    # What is broken, and the way out.
 
     def _model_failure(self, event: model.Failure, code: str, message: str, now: float) -> list[Action]:
         fields = {"code": code, "error_message": message}
         if event.fatal:
             note = Note("ERROR", "model.error", f"The model refused: {code}: {message}", fields)
-            return [note, *self.end("the model was lost", 1011, now)]
+            return [note, *self.model_lost(f"{code}: {message}", now, final=True)]
+        if code == model.EXPIRED:
+            note = Note("WARNING", "model.error", f"The model's session has expired: {message}", fields)
+            return [note, Measure("reconnects"), *self._renew(now)]
         return [Note("WARNING", "model.error", f"The model said: {code}: {message}", fields)]
+
+    def _codec_mismatch(self, side: str, now: float) -> list[Action]:
+        proof = self._proved[side]
+        assert proof is not None
+        heard = codec.of_base64(proof)
+        if (side == "model" and len(heard) >= codec.ENOUGH) or len(proof) >= PHONE_LOOKS[-1]:
+            self._proved[side] = None
+        found = codec.foreign(heard)
+        return self._wrong_codec(f"the {side} sends {found} although mu-law was agreed", now) if found else []
 
     def _malformed(self, side: str, reason: str, now: float) -> list[Action]:
         self._garbage += 1
@@ -322,5 +443,10 @@ class Session:
             return []
         return [Note("WARNING", f"{side}.malformed", f"The {side} sent a malformed message: {reason}")]
 
-    def _hop(self, hop: Hop, now: float, **fields: Any) -> Note:
-        return Note("INFO", hop, "", {"at_ms": round((now - self._began) * 1000), **fields})
+    def _why_stopped(self) -> str:
+        moved = self._leaving is not None and self._leaving.started
+        return "the caller was transferred" if moved else "the caller hung up"
+
+    def _cut(self, item_id: str) -> bool:
+        entry = self._dialogue.find(item_id)
+        return entry is not None and (entry.heard_ms is not None or entry.whole)

@@ -4,9 +4,30 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 LIFE = 30.0  # seconds in which the stream must show its ticket
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the webhook settled for its call: who is on the line, and settings of this call alone."""
+
+    record: bool = False
+    party: str = ""  # the other side's number
+    voice: str = ""
+    instructions: str = ""
+    greets: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def of_json(row: Mapping[str, Any]) -> Terms:
+        """The terms of a call's file; what is missing is as by default."""
+        return Terms(**{spec.name: row[spec.name] for spec in fields(Terms) if spec.name in row})
 
 
 @dataclass(frozen=True)
@@ -15,7 +36,8 @@ class Ticket:
 
     secret: str
     expires: float
-    record: bool
+    terms: Terms
+    resumed: bool = False
 
 
 class Tickets:
@@ -24,10 +46,10 @@ class Tickets:
     def __init__(self) -> None:
         self._out: dict[str, Ticket] = {}
 
-    def issue(self, call_sid: str, now: float, *, record: bool = False) -> str:
+    def issue(self, call_sid: str, now: float, terms: Terms | None = None, *, resumed: bool = False) -> str:
         """A new ticket for this call, in place of any earlier one."""
         self._out = {sid: ticket for sid, ticket in self._out.items() if ticket.expires > now}
-        ticket = Ticket(secrets.token_urlsafe(32), now + LIFE, record)
+        ticket = Ticket(secrets.token_urlsafe(32), now + LIFE, terms or Terms(), resumed)
         self._out[call_sid] = ticket
         return ticket.secret
 

@@ -17,6 +17,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import httpx
+import psutil
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
@@ -146,7 +147,7 @@ async def world(root: Path, port: int, **settings: str) -> AsyncIterator[World]:
     async with serve(model.serve, "127.0.0.1", 0) as server:
         upstream = next(iter(server.sockets)).getsockname()[1]
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "ops.apps.bridge",
+            sys.executable, "-m", "ops.apps.keeper",
             cwd=root,
             env={
                 "PYTHONPATH": str(REPOSITORY), "PATH": os.environ["PATH"],
@@ -174,7 +175,7 @@ async def _ended(process: asyncio.subprocess.Process) -> None:
         except TimeoutError:
             process.terminate()
     try:
-        assert await asyncio.wait_for(process.wait(), 8) == 0
+        assert await asyncio.wait_for(process.wait(), 20) == 0
     finally:
         if process.returncode is None:
             process.kill()
@@ -201,7 +202,7 @@ async def next_event(phone: ClientConnection) -> str:
 
 
 async def close_code(phone: ClientConnection) -> int | None:
-    await asyncio.wait_for(phone.wait_closed(), 8)
+    await asyncio.wait_for(phone.wait_closed(), 20)
     return phone.close_code
 
 
@@ -395,6 +396,31 @@ def test_sigterm_drains(root: Path, free_ports: Callable[[int], list[int]]) -> N
     asyncio.run(scenario())
 
 
+def test_one_order_that_comes_twice_still_drains(root: Path, free_ports: Callable[[int], list[int]]) -> None:
+    """Who stops a service signals each of its processes: that is one order, and the live call goes on; the next
+    signal ends it."""
+
+    async def scenario() -> None:
+        async with world(root, *free_ports(1)) as one:
+            sid = new_call()
+            async with one.stream() as phone:
+                await phone.send(one.start(sid, await one.ticket(sid)))
+                assert await next_event(phone) == "media"
+                (bridge,) = psutil.Process(one.process.pid).children()
+                one.process.terminate()
+                async with asyncio.timeout(0.5):
+                    while (await one.health()).status_code != 503:
+                        await asyncio.sleep(0.01)
+                bridge.terminate()
+                await asyncio.sleep(0.5)
+                assert (await one.health()).json()["live_calls"] == 1
+                one.process.terminate()
+                assert await close_code(phone) == 1000
+            assert await asyncio.wait_for(one.process.wait(), 5) == 0
+
+    asyncio.run(scenario())
+
+
 def test_what_strangers_see(root: Path, free_ports: Callable[[int], list[int]]) -> None:
     """Through a tunnel only a bare health answers; metrics and the rest are 404 there and 200 on this machine."""
 
@@ -409,5 +435,112 @@ def test_what_strangers_see(root: Path, free_ports: Callable[[int], list[int]]) 
                         assert (await http.get(one.origin + path, headers=headers)).status_code == 404
                 assert (await http.get(f"{one.origin}/docs")).status_code == 404
                 assert (await http.get(f"{one.origin}/twiml")).status_code == 405
+
+    asyncio.run(scenario())
+
+
+def test_only_a_call_that_has_not_ended_comes_back(
+    root: Path, free_ports: Callable[[int], list[int]]
+) -> None:
+    """A stream that was lost is given another one by /resume, with the history; after the caller's stop, and after
+    too many times, there is none."""
+
+    async def scenario() -> None:
+        async with world(root, *free_ports(1)) as one:
+            sid = new_call()
+            ticket = await one.ticket(sid)
+            for time in range(6):
+                async with one.stream() as phone:
+                    await phone.send(one.start(sid, ticket))
+                    assert await next_event(phone) == "media"
+                    phone.transport.abort()
+                twiml = ElementTree.fromstring((await one.webhook(sid, "/resume")).text)
+                parameter = twiml.find(".//Parameter")
+                if time == 5:
+                    assert parameter is None
+                    assert twiml.find("Hangup") is not None
+                else:
+                    assert parameter is not None
+                    ticket = parameter.attrib["value"]
+            over = new_call()
+            async with one.stream() as phone:
+                await phone.send(one.start(over, await one.ticket(over)))
+                assert await next_event(phone) == "media"
+                await phone.send('{"event":"stop"}')
+                await close_code(phone)
+            assert [
+                child.tag for child in ElementTree.fromstring((await one.webhook(over, "/resume")).text)
+            ] == ["Hangup"]
+            async with httpx.AsyncClient(trust_env=False) as http:
+                assert (await http.post(f"{one.origin}/resume", data={"CallSid": over})).status_code == 403
+        events = [record["event"] for record in one.journal(sid)]
+        assert events.count("stream.resumed") == 5
+
+    asyncio.run(scenario())
+
+
+def test_one_call_may_have_settings_of_its_own(root: Path, free_ports: Callable[[int], list[int]]) -> None:
+    """The query of the signed webhook sets voice and instructions for its call, and whether the agent greets."""
+
+    async def scenario() -> None:
+        async with world(root, *free_ports(1)) as one:
+            sid = new_call()
+            path = "/twiml?voice=cedar&instructions=Speak+Danish.&greeting=off"
+            twiml = ElementTree.fromstring((await one.webhook(sid, path)).text)
+            parameter = twiml.find(".//Parameter")
+            assert parameter is not None
+            async with one.stream() as phone:
+                await phone.send(one.start(sid, parameter.attrib["value"]))
+                await one.model.until(lambda: bool(one.model.got))
+                session = one.model.got[0]["session"]
+                assert session["instructions"] == "Speak Danish."
+                assert session["audio"]["output"]["voice"] == "cedar"
+                assert "hang_up" in [tool["name"] for tool in session["tools"]]
+                media = {"event": "media", "streamSid": "MZ1", "media": {"timestamp": "0", "payload": FRAME}}
+                await phone.send(json.dumps(media))
+                await one.model.until(lambda: one.model.got[-1]["type"] == "input_audio_buffer.append")
+                assert "response.create" not in [event["type"] for event in one.model.got]
+
+    asyncio.run(scenario())
+
+
+def test_a_refusal_is_explained_in_the_log_alone(root: Path, free_ports: Callable[[int], list[int]]) -> None:
+    """A signature for another spelling of the URL: the answer says nothing, the log says which it fits."""
+
+    async def scenario() -> None:
+        async with world(root, *free_ports(1)) as one:
+            fields = {"CallSid": new_call(), "AccountSid": one.account}
+            wrong = one.origin.replace("http://", "https://") + "/twiml"
+            headers = {"X-Twilio-Signature": wire.sign(one.token, wrong, fields)}
+            async with httpx.AsyncClient(trust_env=False) as http:
+                answer = await http.post(f"{one.origin}/twiml", data=fields, headers=headers)
+            assert (answer.status_code, answer.text) == (403, "")
+        log = (root / "logs/websocket-server.jsonl").read_text()
+        assert "scheme https in place of http" in log
+
+    asyncio.run(scenario())
+
+
+def test_the_models_events_can_be_watched_on_this_machine(
+    root: Path, free_ports: Callable[[int], list[int]]
+) -> None:
+    """WS /logs shows every event of every call, without audio; not through a tunnel, not to another site's page."""
+
+    async def scenario() -> None:
+        async with world(root, *free_ports(1)) as one:
+            url = f"ws://127.0.0.1:{one.port}/logs"
+            for headers in ({"X-Forwarded-For": "192.0.2.1"}, {"Origin": "https://evil.example"}):
+                with pytest.raises(InvalidStatus):
+                    await connect(url, additional_headers=headers, proxy=None)
+            async with connect(url, proxy=None) as watcher, one.stream() as phone:
+                sid = new_call()
+                await phone.send(one.start(sid, await one.ticket(sid)))
+                kinds = []
+                while "response.done" not in kinds:
+                    event = json.loads(await asyncio.wait_for(watcher.recv(), 5))
+                    assert event["call_sid"] == sid
+                    kinds.append(event["type"])
+                assert "session.updated" in kinds
+                assert "response.output_audio.delta" not in kinds
 
     asyncio.run(scenario())

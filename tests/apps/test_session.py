@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from ops.apps.actions import Action, Agent, Hangup, Note, OpenModel, ToModel, ToPhone
 from ops.apps.recording import Recording
-from ops.apps.session import Action, Agent, Hangup, Note, OpenModel, Session, ToModel, ToPhone
+from ops.apps.session import Session
 from ops.journal.hops import Hop
 from ops.vendors.openai import wire as model
 from ops.vendors.twilio import wire as phone
@@ -159,11 +160,20 @@ def test_a_turn_that_interrupted_the_agent_is_marked() -> None:
 
 
 def test_a_failed_answer_is_asked_for_again_but_not_for_ever() -> None:
-    """response.done failed: two more tries, then an error in the journal."""
+    """response.done failed: three more tries, each a little later; then the call ends with a reason."""
     one = ready()
     failed = model.ResponseDone("r1", "failed", "failed", "rate_limit_exceeded")
-    asked = [to_model(one.on_model(failed, 1.0)) for _ in range(4)]
-    assert asked == [["response.create"], ["response.create"], [], []]
+    now, waits = 1.0, []
+    for _ in range(3):
+        one.on_phone(phone.Media(FRAME, 0), now)
+        assert to_model(one.on_model(failed, now)) == []
+        asked = one.wake_at()
+        assert to_model(one.on_time(asked)) == ["response.create"]
+        waits.append(asked - now)
+        now = asked + 0.1
+    assert waits == sorted(waits)
+    assert 0.2 < waits[0] < 0.4
+    assert any(isinstance(action, Hangup) for action in one.on_model(failed, now))
 
 
 @pytest.mark.parametrize("code", ["conversation_already_has_active_response", "response_cancel_not_active"])
@@ -195,6 +205,7 @@ def test_stop_ends_the_call_and_the_summary_counts() -> None:
 def test_the_time_cap_ends_the_call() -> None:
     """A call longer than its cap is hung up, and the clock is asked to wake for it."""
     one = session(max_seconds=60)
+    one.on_phone(phone.Media(FRAME, 0), 59.0)
     assert one.wake_at() == 60
     assert one.on_time(59.0) == []
     assert any(isinstance(action, Hangup) for action in one.on_time(60.0))

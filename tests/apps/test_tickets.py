@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ops.apps.tickets import LIFE, Tickets
+from ops.apps.tickets import LIFE, Terms, Tickets
 
 ONE, TWO = "CA" + "1" * 32, "CA" + "2" * 32
 
@@ -10,12 +10,12 @@ ONE, TWO = "CA" + "1" * 32, "CA" + "2" * 32
 def test_a_ticket_opens_one_stream_of_its_own_call() -> None:
     """Right call, right secret, in time, once."""
     tickets = Tickets()
-    secret = tickets.issue(ONE, 0.0, record=True)
+    secret = tickets.issue(ONE, 0.0, Terms(record=True))
     assert tickets.redeem(TWO, secret, 1.0) is None
     assert tickets.redeem(ONE, secret + "x", 1.0) is None
     ticket = tickets.redeem(ONE, secret, LIFE - 0.1)
     assert ticket is not None
-    assert ticket.record
+    assert ticket.terms.record
     assert tickets.redeem(ONE, secret, LIFE - 0.1) is None
 
 

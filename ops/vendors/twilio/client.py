@@ -145,6 +145,10 @@ class Twilio:
         """Ends a call that is in progress, or cancels one that rings."""
         return _call(self._post(f"{self.path}/Calls/{quote(sid, safe='')}.json", {"Status": "completed"}))
 
+    def redirect(self, sid: str, twiml: str) -> Call:
+        """Makes a call that is in progress go on with this TwiML, whatever it is doing."""
+        return _call(self._post(f"{self.path}/Calls/{quote(sid, safe='')}.json", {"Twiml": twiml}))
+
     def alerts(self, since: datetime) -> tuple[Alert, ...]:
         """The Debugger's newest entries (at most 100) from `since` on; they are on a host of their own."""
         params = {"PageSize": "100", "StartDate": since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}

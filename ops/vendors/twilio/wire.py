@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+
+BREATH = 1  # seconds, whole ones: from the end of a stream to the question how the call goes on
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Garbage:
     reason: str
 
 
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 Message = Connected | Start | Media | Mark | Dtmf | Stop | Garbage
 
 
@@ -74,7 +78,7 @@ def decode(text: str | bytes) -> Message:
         return _DECODERS[frame["event"]](frame)
     except RecursionError:
         return Garbage("expected a media stream message, got JSON nested too deeply")
-    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as problem:
         return Garbage(f"expected a media stream message, got {type(problem).__name__}: {problem}"[:200])
 
 
@@ -85,9 +89,9 @@ def _start(frame: dict[str, Any]) -> Start:
     if not all(isinstance(text, str) for text in (*parameters, *parameters.values())):
         raise TypeError("customParameters hold texts")
     return Start(
-        stream_sid=_text(start["streamSid"]),
-        call_sid=_text(start["callSid"]),
-        account_sid=_text(start["accountSid"]),
+        stream_sid=_sid(start["streamSid"]),
+        call_sid=_sid(start["callSid"]),
+        account_sid=_sid(start["accountSid"]),
         encoding=_text(media["encoding"]),
         sample_rate=int(media["sampleRate"]),
         parameters=dict(parameters),
@@ -97,9 +101,19 @@ def _start(frame: dict[str, Any]) -> Start:
 def _media(frame: dict[str, Any]) -> Media:
     media = frame["media"]
     payload = _text(media["payload"])
-    if not payload.isascii():
+    if not _BASE64.fullmatch(payload):  # it goes on as it is, into JSON of ours
         raise ValueError("a payload is base64")
-    return Media(payload, int(media["timestamp"]))
+    timestamp = int(media["timestamp"])
+    if not 0 <= timestamp < 1_000_000_000:
+        raise ValueError("a timestamp is milliseconds since the stream began")
+    return Media(payload, timestamp)
+
+
+def _sid(value: object) -> str:
+    text = _text(value)
+    if not (text.isascii() and text.isalnum() and len(text) <= 64):
+        raise ValueError("a SID is letters and digits")
+    return text
 
 
 def _text(value: object) -> str:
@@ -133,10 +147,14 @@ def clear(stream_sid: str) -> str:
     return json.dumps({"event": "clear", "streamSid": stream_sid})
 
 
-def connect_stream(url: str, parameters: Mapping[str, str], *, callback: str | None = None) -> str:
+def connect_stream(
+    url: str, parameters: Mapping[str, str], *, callback: str | None = None, then: str | None = None
+) -> str:
     """TwiML that connects the call to a bidirectional media stream.
 
-    Values travel as `<Parameter>`: a query string in the stream's URL is refused (31920).
+    Values travel as `<Parameter>`: a query string in the stream's URL is refused (31920). `then` is
+    asked what to do next when the stream has ended and the call has not, a breath later: who answers
+    may have died with the stream, and Twilio asks but twice, quickly.
     """
     from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
@@ -147,6 +165,27 @@ def connect_stream(url: str, parameters: Mapping[str, str], *, callback: str | N
     connect.append(stream)
     response = VoiceResponse()
     response.append(connect)
+    if then is not None:
+        response.pause(length=BREATH)
+        response.redirect(then, method="POST")
+    return str(response)
+
+
+def dial(number: str) -> str:
+    """TwiML that connects the caller to another number."""
+    from twilio.twiml.voice_response import VoiceResponse
+
+    response = VoiceResponse()
+    response.dial(number)
+    return str(response)
+
+
+def hang_up() -> str:
+    """TwiML that ends the call."""
+    from twilio.twiml.voice_response import VoiceResponse
+
+    response = VoiceResponse()
+    response.hangup()
     return str(response)
 
 

@@ -109,3 +109,23 @@ def test_only_one_right_signature_is_accepted() -> None:
 def test_the_default_port_may_be_written_or_not(url: str, spelled: set[str]) -> None:
     """Twilio signs the URL with or without its default port; both spellings are known, no others."""
     assert set(wire.spellings(url)) == spelled
+
+
+@pytest.mark.parametrize("payload", ['AA","event":"stop', "AA\\", "AA==AA", "A A"])
+def test_a_payload_that_would_write_json_of_its_own_is_garbage(payload: str) -> None:
+    """Audio goes on as text inside our JSON, so only base64 may."""
+    frame = json.dumps({"event": "media", "media": {"payload": payload, "timestamp": "0"}})
+    assert isinstance(wire.decode(frame), wire.Garbage)
+
+
+@pytest.mark.parametrize("timestamp", ["Infinity", "NaN", "1e999", "9" * 5000])
+def test_numbers_that_are_none_are_garbage(timestamp: str) -> None:
+    """JSON as Python reads it knows infinities; a stream's clock does not."""
+    frame = '{"event":"media","media":{"payload":"AA==","timestamp":' + timestamp + "}}"
+    assert isinstance(wire.decode(frame), wire.Garbage)
+
+
+def test_a_start_with_odd_sids_is_garbage() -> None:
+    """SIDs stand in messages and file names: letters and digits alone."""
+    start = {"streamSid": 'MZ"', "callSid": "CA1", "accountSid": "AC1", "mediaFormat": {}}
+    assert isinstance(wire.decode(json.dumps({"event": "start", "start": start})), wire.Garbage)

@@ -19,7 +19,7 @@ from starlette.websockets import WebSocket
 
 from ops.journal.write import logger
 from ops.vendors.openai.simulator import connection, events, rules, settings, validation
-from ops.vendors.openai.simulator.connection import Connection
+from ops.vendors.openai.simulator.connection import Connection, Refused
 from ops.vendors.openai.simulator.events import Close, Problem
 from ops.vendors.openai.simulator.faults import Faults, catalogue
 from ops.vendors.openai.simulator.session import LIFETIME, Session
@@ -53,7 +53,7 @@ class Simulator:
         self.seed = seed
         self.answers = answers
         self.live: list[Connection] = []
-        self.ended: deque[Connection] = deque(maxlen=ENDED_KEPT)
+        self.ended: deque[Connection | Refused] = deque(maxlen=ENDED_KEPT)
         self._ephemeral: dict[str, float] = {}  # key → when it expires
 
     def app(self) -> Starlette:
@@ -126,18 +126,17 @@ class Simulator:
         name = fault.fault.name if fault else ""
         if fault is not None and name == "delay":
             await asyncio.sleep(fault.numbers["seconds"])
-        if name in REFUSALS:
-            await socket.send_denial_response(_refusal(*REFUSALS[name]))
-            return
         model = socket.query_params.get("model", "")
-        if key is None:
-            await socket.send_denial_response(_refusal(401, events.NO_KEY))
+        denied = REFUSALS.get(name)
+        if denied is None and key is None:
+            denied = 401, events.NO_KEY
+        elif denied is None and not model:
+            denied = 400, Problem("you must provide a model parameter", "missing_model")
+        if denied is not None:
+            self._remember(model, denied[1], status=denied[0])
+            await socket.send_denial_response(_refusal(*denied))
             return
-        if not model:
-            await socket.send_denial_response(
-                _refusal(400, Problem("you must provide a model parameter", "missing_model"))
-            )
-            return
+        assert key is not None, "it was denied without one"
         await socket.accept("realtime" if "realtime" in offered else None)
         problem = None
         beta = "openai-beta" in socket.headers or "openai-beta.realtime-v1" in offered
@@ -151,11 +150,20 @@ class Simulator:
             log.warning("session.refused", problem.message, code=problem.code)
             refusal = {"event_id": events.Ids(self.seed).new("event"), **events.error(problem)}
             await socket.send_json(refusal)
-            await connection.close(socket, events.close_of(problem, code))
+            how = events.close_of(problem, code)
+            self._remember(model, problem, how)
+            await connection.close(socket, how)
         elif name == "drop-after-open":
             await connection.close(socket, Close(1011, "internal error"))
         else:
             await self._serve(socket, model)
+
+    def _remember(
+        self, model: str, problem: Problem, close: Close | None = None, status: int | None = None
+    ) -> None:
+        """Show a refused connection among the sessions, so that its client's author learns why."""
+        id = "refused_" + secrets.token_hex(10)
+        self.ended.append(Refused(id, time.time(), model, problem, close, status))
 
     async def _serve(self, socket: WebSocket, model: str) -> None:
         session = Session(

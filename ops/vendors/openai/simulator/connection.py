@@ -8,13 +8,14 @@ import time
 from collections import Counter, deque
 from collections.abc import Coroutine
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from ops.journal.write import logger
 from ops.vendors.faults import Armed
-from ops.vendors.openai.simulator.events import Close, Event
+from ops.vendors.openai.simulator.events import Close, Event, Problem
 from ops.vendors.openai.simulator.faults import Faults
 from ops.vendors.openai.simulator.session import Session
 from ops.vendors.openai.simulator.validation import CLIENT_EVENTS
@@ -35,6 +36,10 @@ class Connection:
         self.received: Counter[str] = Counter()
         self.sent: Counter[str] = Counter()
         self.errors: deque[dict[str, Any]] = deque(maxlen=ERRORS_KEPT)
+        self.opened = time.time()
+        self.configured: float | None = None  # when a session.update was confirmed first
+        self.ended: float | None = None
+        self.said: deque[dict[str, Any]] = deque(maxlen=ERRORS_KEPT)
         self._faults = faults
         self._waiting: deque[Event] = deque()
         self._news = asyncio.Event()
@@ -53,6 +58,7 @@ class Connection:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.live = False
+            self.ended = time.time()
             if self._timer:
                 self._timer.cancel()
             for task in tasks:
@@ -64,7 +70,8 @@ class Connection:
                     await close(self.socket, self.close)
 
     def shown(self) -> dict[str, Any]:
-        """Counts by event type, what was heard, errors told, and how it ended."""
+        """Counts by event type, what was heard and said, errors told, and how it ended; times are seconds
+        since the epoch."""
         return {
             "id": self.session.id,
             "model": self.session.config["model"],
@@ -72,7 +79,11 @@ class Connection:
             "close": self.close and {"code": self.close.code, "reason": self.close.reason},
             "received": dict(self.received),
             "sent": dict(self.sent),
+            "opened": self.opened,
+            "configured": self.configured,
+            "ended": self.ended,
             "heard": self.session.heard,
+            "said": list(self.said),
             "errors": list(self.errors),
             "items": len(self.session.conversation.items),
         }
@@ -138,11 +149,18 @@ class Connection:
                         return
                     fault = None
                 await self.socket.send_text(json.dumps(event))
-                self.sent[event["type"]] += 1
+                self._sent(event)
             if self.session.closing is not None:
                 self.close = self.session.closing
                 await close(self.socket, self.close)
                 return
+
+    def _sent(self, event: Event) -> None:
+        self.sent[event["type"]] += 1
+        if event["type"] == "session.updated":
+            self.configured = self.configured or time.time()
+        elif event["type"] == "response.output_audio_transcript.done":
+            self.said.append({"at": time.time(), "text": event["transcript"]})
 
     async def _misbehave(self, fault: Armed) -> bool:
         """Do what a fault says; False when the connection is gone."""
@@ -157,6 +175,37 @@ class Connection:
                 self.close = Close(1006, "reset by a fault")
                 return False
         return True
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A connection that never became a session, shown as one: with its error, and the close or the
+    HTTP status that it ended with."""
+
+    id: str
+    at: float
+    model: str
+    problem: Problem
+    close: Close | None = None
+    status: int | None = None
+
+    def shown(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "model": self.model,
+            "live": False,
+            "close": self.close and {"code": self.close.code, "reason": self.close.reason},
+            "status": self.status,
+            "received": {},
+            "sent": {},
+            "opened": self.at,
+            "configured": None,
+            "ended": self.at,
+            "heard": [],
+            "said": [],
+            "errors": [self.problem.shown()],
+            "items": 0,
+        }
 
 
 async def close(socket: WebSocket, how: Close) -> None:

@@ -33,7 +33,8 @@ What it does not do: <Say> has no synthesiser (`voice` says what is heard instea
 and G.711, not MP3; <Gather> takes keys, not speech; <Dial> calls numbers only; <Record>, <Enqueue>,
 <Pay>, <Refer>, <Conference> and streams opened by REST are passed over by name; webhooks keep no
 cookies; keys make no sound; prices, recordings and regions do not exist. Plain ws:// streams are
-accepted on loopback.
+accepted on loopback, and a wss:// one that names the loopback host of a webhook asked in plain HTTP is
+opened in plain, too.
 
 What is not documented is a decision of ours: a stream that its server closes with 1000 (or no code) is
 no error, any other end is 31921; audio that waits when its stream ends is never heard; unexpected

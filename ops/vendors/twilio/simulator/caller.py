@@ -29,6 +29,7 @@ class Step:
     digits: str = ""
     ms: int = 0
     quiet_ms: int = 400
+    silent_ms: int = 0  # of hearing nothing at all, after which a listener goes on; 0: never
     timeout_ms: int = 8000
 
 
@@ -52,6 +53,7 @@ class Act:
 
 
 QUIET = Act()
+TIMES = ("ms", "quiet_ms", "silent_ms", "timeout_ms")
 STAY = Step("stay", quiet_ms=PATIENCE_MS)
 
 
@@ -74,11 +76,11 @@ def _step(index: int, raw: object, audio_of: Callable[[str], bytes]) -> Step:
         raise BadScript(
             f"step {index} ({do}): expected {', '.join(sorted(_FIELDS[do]))}, got {sorted(unknown)}"
         )
-    for name in ("ms", "quiet_ms", "timeout_ms"):
+    for name in TIMES:
         value = raw.get(name, 0)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 3_600_000:
             raise BadScript(f"step {index} ({do}): expected {name} as milliseconds, got {value!r}")
-    step = Step(do, **{name: raw[name] for name in ("ms", "quiet_ms", "timeout_ms") if name in raw})
+    step = Step(do, **{name: raw[name] for name in TIMES if name in raw})
     if do == "say":
         return _said(index, step, raw, audio_of)
     if do == "press":
@@ -103,7 +105,8 @@ def _said(index: int, step: Step, raw: Mapping[str, Any], audio_of: Callable[[st
 
 _FIELDS: dict[str, set[str]] = {
     "say": {"line", "audio"},
-    "listen": {"quiet_ms", "timeout_ms"},
+    "listen": {"quiet_ms", "silent_ms", "timeout_ms"},
+    "stream": {"timeout_ms"},
     "hear": {"ms", "timeout_ms"},
     "press": {"digits"},
     "pause": {"ms"},
@@ -152,6 +155,7 @@ class Caller:
         self._keys = ""
         self._next_key_ms = 0
         self.gone = False
+        self.streaming = False  # a two-way media stream has been opened: whoever answers can hear
         self._next(0)
 
     @property
@@ -202,9 +206,13 @@ class Caller:
         return QUIET
 
     def _satisfied(self, step: Step, at_ms: int) -> bool:
+        if step.do == "stream":
+            return self.streaming
         if step.do == "hear":
             return self.ear.onset_ms is not None and at_ms - self.ear.onset_ms >= step.ms
         heard = self.ear.frames - self._heard_before >= ONSET_FRAMES
+        if step.silent_ms and not heard:
+            return at_ms - max(self._begun, self.ear.last_ms or 0) >= step.silent_ms
         return heard and at_ms - (self.ear.last_ms or 0) >= step.quiet_ms
 
     def _press(self, at_ms: int) -> Act | None:

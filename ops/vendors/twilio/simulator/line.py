@@ -68,7 +68,7 @@ class Line:
         *,
         on_key: Callable[[str], None],
         on_hang_up: Callable[[], None],
-        on_speech: Callable[[str, bool], None],
+        on_speech: Callable[[str, bool, int], None],
     ) -> None:
         self.caller = caller
         self.playout = PlayOut()
@@ -134,10 +134,11 @@ class Line:
         self._next = act.sound
         if self.caller.ear.speaking != self._agent_speaks:
             self._agent_speaks = self.caller.ear.speaking
-            self._on_speech("agent", self._agent_speaks)
+            began, ended = self.caller.ear.onset_ms, self.caller.ear.last_ms
+            self._on_speech("agent", self._agent_speaks, (began if self._agent_speaks else ended) or 0)
         if (act.sound is not SILENT) != self._caller_speaks:
             self._caller_speaks = act.sound is not SILENT
-            self._on_speech("caller", self._caller_speaks)
+            self._on_speech("caller", self._caller_speaks, at_ms)
         if act.key:
             self._on_key(act.key)
         if act.hangs_up:

@@ -164,7 +164,7 @@ class Phone:
             quality,
             on_key=self._on_key,
             on_hang_up=lambda: self.hang_up("caller"),
-            on_speech=lambda who, speaks: self.history.note(f"{who}.{'speaks' if speaks else 'quiet'}"),
+            on_speech=self._on_speech,
         )
         self._timers.append(self._loop.call_later(self.call.time_limit, self.hang_up, "time limit"))
         if (armed := faults.strike("caller-vanishes")) is not None:
@@ -206,6 +206,11 @@ class Phone:
         self.keys.put_nowait(key)
         for stream in self.streams:
             stream.key(key)
+
+    def _on_speech(self, who: str, speaks: bool, at_ms: int) -> None:
+        """Speech is only known to have begun or ended some frames later: `since_ms` is when it did."""
+        since = round(self._answered_ms + at_ms, 1)
+        self.history.note(f"{who}.{'speaks' if speaks else 'quiet'}", since_ms=since)
 
     def beside(self, work: Coroutine[Any, Any, object]) -> None:
         """Something that goes on beside the verbs, at most until the call ends."""
@@ -261,6 +266,7 @@ class Phone:
             }
         return {
             "call_sid": self.call.sid,
+            "created": self.call.created.isoformat(),
             "status": self.call.status,
             "direction": self.call.direction,
             "from": self.call.from_,

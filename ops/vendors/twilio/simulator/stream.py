@@ -21,7 +21,12 @@ from ops.vendors.twilio.simulator.errors import Notice
 from ops.vendors.twilio.simulator.history import History
 from ops.vendors.twilio.simulator.line import Line
 from ops.vendors.twilio.simulator.signature import sign
-from ops.vendors.twilio.simulator.websocket import HandshakeFailed, WebSocket, address_fault
+from ops.vendors.twilio.simulator.websocket import (
+    HandshakeFailed,
+    WebSocket,
+    address_fault,
+    behind_tunnel,
+)
 
 OPEN_SECONDS = 10.0
 HALF_OPEN_SECONDS = 60.0  # how long a dead connection outlives its call
@@ -50,6 +55,7 @@ class Whose:
     parameters: Mapping[str, str] = field(default_factory=dict)
     tracks: tuple[str, ...] = ("inbound",)
     two_way: bool = True
+    webhook: str = ""  # whose TwiML named the address
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,10 @@ class MediaStream:
         self._history.note("stream.connecting", url=url, stream_sid=self.whose.stream_sid)
         try:
             self._socket = await WebSocket.connect(
-                url, headers=headers, on_text=self._on_text, timeout=OPEN_SECONDS
+                behind_tunnel(url, self.whose.webhook),
+                headers=headers,
+                on_text=self._on_text,
+                timeout=OPEN_SECONDS,
             )
         except TimeoutError:
             raise Refused(Notice(31901, f"{url}: no answer in {OPEN_SECONDS:g} s")) from None
@@ -134,7 +143,9 @@ class MediaStream:
                 parameters=self.whose.parameters,
             )
         )
-        self._history.note("stream.started", stream_sid=self.whose.stream_sid)
+        self._history.note("stream.started", stream_sid=self.whose.stream_sid, two_way=self.whose.two_way)
+        if self.whose.two_way:
+            self._line.caller.streaming = True
         self._line.taps.append(self.frame)
         for after, strike in ((self._troubles.reset_ms, self._reset), (self._troubles.stall_ms, self._stall)):
             if after is not None:

@@ -32,6 +32,7 @@ async def open_stream(phone: Phone, spec: twiml.Stream, *, two_way: bool) -> Med
         parameters={} if faults.strikes("stream-ticketless") else dict(spec.parameters),
         tracks=("inbound",) if two_way else TRACKS[spec.track],
         two_way=two_way,
+        webhook=phone.documents.base_url,
     )
     form = {
         "AccountSid": whose.account_sid,

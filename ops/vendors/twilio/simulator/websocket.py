@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus, WebSocketException
@@ -23,6 +23,7 @@ from websockets.uri import parse_uri
 
 MAX_MESSAGE = 1 << 20  # bytes; a longer message from the server ends the stream
 CLOSE_TIMEOUT = 2.0
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SEND_BUFFER = 16 * 1024
 
 
@@ -206,7 +207,7 @@ def address_fault(url: str) -> str:
         well_formed = False
     if not well_formed:
         return f"expected a wss:// URL, got {url[:120]!r}"
-    if parts.scheme == "ws" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
+    if parts.scheme == "ws" and parts.hostname not in LOOPBACK:
         return f"expected a wss:// URL (ws:// only on loopback), got {url[:120]!r}"
     return ""
 
@@ -216,3 +217,17 @@ def absolute_address(url: str, base: str) -> str:
     if "://" in url:
         return url
     return urljoin(base, url).replace("http", "ws", 1)
+
+
+def behind_tunnel(url: str, webhook: str) -> str:
+    """Where a stream's address really is.
+
+    A bridge on loopback that was asked in plain HTTP has no TLS; it writes wss:// all the same,
+    because in public a tunnel stands before it. Such an address, the webhook's own host with its
+    port or none, is opened as that tunnel would: in plain, at the webhook's port.
+    """
+    parts, asked = urlsplit(url), urlsplit(webhook)
+    same = parts.hostname == asked.hostname and parts.port in (None, asked.port)
+    if (parts.scheme, asked.scheme) == ("wss", "http") and same and parts.hostname in LOOPBACK:
+        return urlunsplit(("ws", asked.netloc, parts.path, parts.query, ""))
+    return url

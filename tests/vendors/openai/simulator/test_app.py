@@ -401,3 +401,32 @@ def test_unknown_paths_answer_in_openais_shape(free_ports: Ports) -> None:
             assert answer.json()["error"]["type"] == "invalid_request_error"
 
     asyncio.run(ask())
+
+
+def test_a_refused_connection_is_shown_with_its_reason(free_ports: Ports) -> None:
+    """`/_sim/sessions` tells why a connection never became a session, and how long another one lasted."""
+    [port], key = free_ports(1), _key()
+
+    async def go() -> list[dict[str, Any]]:
+        async with serving(port, key=key), httpx.AsyncClient() as http:
+            beta = {"OpenAI-Beta": "realtime=v1"}
+            async with _socket(port, key, headers=beta) as socket:
+                await _closed(socket)
+            with suppress(InvalidStatus):
+                async with _socket(port, key, model=""):
+                    pass
+            async with _socket(port, key) as socket:
+                await socket.send(json.dumps({"type": "session.update", "session": PCMU}))
+                while json.loads(await socket.recv())["type"] != "session.updated":
+                    pass
+            shown: list[dict[str, Any]] = []
+            while len(shown) < 3 or any(each["live"] for each in shown):
+                shown = (await http.get(f"http://127.0.0.1:{port}/_sim/sessions")).json()["sessions"]
+            return shown
+
+    beta, denied, served = asyncio.run(go())
+    assert (beta["close"]["code"], beta["errors"][0]["code"]) == (4000, "beta_api_shape_disabled")
+    assert (denied["status"], denied["errors"][0]["code"], denied["close"]) == (400, "missing_model", None)
+    assert served["opened"] <= served["configured"] <= served["ended"]
+    assert not served["errors"]
+    assert beta.keys() - {"status"} == served.keys()

@@ -128,3 +128,26 @@ def test_a_bad_step_says_what_was_expected(raw: Any) -> None:
     """The number of the step and what was expected are in the error."""
     with pytest.raises(BadScript, match=r"step 0.*expected"):
         script([raw], {"hello": LINE}.__getitem__)
+
+
+def test_waits_for_the_media_stream() -> None:
+    """What is said before it is open reaches nobody; one that never opens ends the call."""
+    caller = Caller(steps({"do": "stream", "timeout_ms": 500}, {"do": "say", "line": "hello"}))
+    assert set(live(caller, (LOUD, 300))) == {SILENT}
+    caller.streaming = True
+    assert caller.tick(320, QUIET).sound != SILENT
+    waits = Caller(steps({"do": "stream", "timeout_ms": 500}))
+    live(waits, (QUIET, 600))
+    assert waits.gone
+    assert waits.report[0].done is False
+
+
+def test_listen_goes_on_when_nobody_says_anything() -> None:
+    """With silent_ms: an agent that waits to be asked is asked, one that speaks is heard out."""
+    order = {"do": "listen", "quiet_ms": 200, "silent_ms": 1000, "timeout_ms": 5000}
+    silent = live(Caller(steps(order, {"do": "say", "line": "hello"})), (QUIET, 1200))
+    assert next(index for index, frame in enumerate(silent) if frame != SILENT) == 49
+    polite = live(
+        Caller(steps(order, {"do": "say", "line": "hello"})), (QUIET, 800), (LOUD, 1000), (QUIET, 400)
+    )
+    assert next(index for index, frame in enumerate(polite) if frame != SILENT) == 99

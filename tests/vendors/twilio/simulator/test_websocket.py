@@ -16,7 +16,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from websockets.asyncio.server import ServerConnection, serve
 
-from ops.vendors.twilio.simulator.websocket import HandshakeFailed, WebSocket, absolute_address, address_fault
+from ops.vendors.twilio.simulator.websocket import (
+    HandshakeFailed,
+    WebSocket,
+    absolute_address,
+    address_fault,
+    behind_tunnel,
+)
 
 
 def certificate(folder: Path) -> Path:
@@ -142,3 +148,21 @@ def test_a_relative_address_is_on_the_documents_server() -> None:
         absolute_address("wss://example.com/call?x", "https://other.example.com")
         == "wss://example.com/call?x"
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "webhook", "expected"),
+    [
+        ("wss://127.0.0.1/media", "http://127.0.0.1:5050/call", "ws://127.0.0.1:5050/media"),
+        ("wss://localhost:5050/media", "http://localhost:5050/call", "ws://localhost:5050/media"),
+        ("wss://127.0.0.1:9000/media", "http://127.0.0.1:5050/call", None),
+        ("wss://127.0.0.1/media", "https://127.0.0.1:5050/call", None),
+        ("wss://localhost/media", "http://127.0.0.1:5050/call", None),
+        ("wss://agent.example.com/media", "http://agent.example.com/call", None),
+        ("ws://127.0.0.1:9000/media", "http://127.0.0.1:5050/call", None),
+        ("wss://127.0.0.1/media", "", None),
+    ],
+)
+def test_a_bridge_that_believes_itself_behind_tls(url: str, webhook: str, expected: str | None) -> None:
+    """Its own loopback host with its port or none is opened in plain; every other address as it is written."""
+    assert behind_tunnel(url, webhook) == (expected or url)

@@ -1,0 +1,103 @@
+"""What a Session asks its owner to do, and what it is told about its call. Values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ToPhone:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToModel:
+    text: str
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    """Open a Realtime socket, in place of any earlier one; what comes from it is told with its generation."""
+
+    generation: int = 1
+
+
+@dataclass(frozen=True)
+class CloseModel:
+    """Close the Realtime socket: nothing more is wanted of it."""
+
+
+@dataclass(frozen=True)
+class RunTool:
+    """Run one of the agent's tools, once, and tell `tool_done`."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Connect the caller to this number by updating the live call; tell `transferred`."""
+
+    number: str
+
+
+@dataclass(frozen=True)
+class Remember:
+    """An event of the call that must outlive this process: one line of the call's file."""
+
+    event: str
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Hangup:
+    """The call is over: close both sockets; the phone's with this code."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something for the journal."""
+
+    level: str
+    event: str
+    message: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number for the metrics: which series, and its value."""
+
+    series: str
+    value: float = 1.0
+    label: str = ""
+
+
+Action = ToPhone | ToModel | OpenModel | CloseModel | RunTool | Transfer | Remember | Hangup | Note | Measure
+
+
+@dataclass(frozen=True)
+class Agent:
+    """What one call's agent is told, how it sounds, what it may do, and the caps of the call.
+
+    `lines` are recorded sentences by name, each a row of base64 pieces of mu-law: what can be said
+    when the model cannot. `transfer_to` is the one number that this call may be connected to.
+    """
+
+    instructions: str
+    voice: str
+    transcription: str
+    max_seconds: float = 3600.0
+    model: str = ""
+    max_dollars: float = 5.0
+    greets: bool = True
+    tools: tuple[Mapping[str, Any], ...] = ()
+    transfer_to: str | None = None
+    lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

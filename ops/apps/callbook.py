@@ -1,0 +1,154 @@
+"""The calls' own files: what must outlive this process for a call to go on after it.
+
+`logs/run/calls/<CallSid>.jsonl`, its owner's alone to read: one line for each event of the call, never
+one for a frame. A thread of its own writes and syncs them, so no call waits for the disk; a disk that
+fails loses the way back, not the call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ops.apps.dialogue import Entry, of_json
+from ops.apps.tickets import Terms
+from ops.journal.write import logger
+
+KEPT = 86_400.0  # seconds
+TIDY_EVERY = 3600.0
+BIG = 4 * 1024 * 1024  # bytes of one file that are read at most
+
+log = logger(__name__)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What is known of a call: its terms, what was said, how it ended (None: it has not), and how often
+    it came back."""
+
+    terms: Terms
+    entries: tuple[Entry, ...]
+    ended: str | None
+    resumes: int
+    turns: int = 0
+
+
+def page_of(lines: Iterable[str]) -> Page:
+    """A call's file as a value; a torn line counts as nothing."""
+    terms, ended, resumes, turns, said = Terms(), None, 0, 0, []
+    for line in lines:
+        try:
+            row = json.loads(line)
+            event = row["event"]
+            if event == "began":
+                terms = Terms.of_json(row)
+            elif event == "said":
+                said.append(row["entry"])
+            elif event == "turn":
+                turns = int(row["turn"]) + 1
+            elif event == "resumed":
+                resumes, ended = resumes + 1, None
+            elif event == "ended":
+                ended = str(row["reason"])
+        except (ValueError, KeyError, TypeError):
+            continue
+    return Page(terms, tuple(of_json(said)), ended, resumes, turns)
+
+
+class Callbook:
+    """Writes and reads the calls' files below `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.failing = False
+        self._folder = folder
+        self._rows: queue.SimpleQueue[tuple[str, str] | threading.Event | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="callbook", daemon=True)
+        self._thread.start()
+
+    def add(self, call_sid: str, event: str, fields: Mapping[str, Any]) -> None:
+        """Append one row; returns at once."""
+        self._rows.put((call_sid, json.dumps({"event": event, **fields})))
+
+    async def read(self, call_sid: str) -> Page | None:
+        """The call's page with everything added so far; None when there is none."""
+        return await asyncio.to_thread(self._read, call_sid)
+
+    def close(self) -> None:
+        """Write what is waiting, and stop."""
+        self._rows.put(None)
+        self._thread.join(5.0)
+
+    def _path(self, call_sid: str) -> Path:
+        return self._folder / f"{call_sid}.jsonl"
+
+    def _read(self, call_sid: str) -> Page | None:
+        written = threading.Event()
+        self._rows.put(written)
+        written.wait(1.0)
+        try:
+            with self._path(call_sid).open(encoding="utf-8", errors="replace") as file:
+                return page_of(file.read(BIG).splitlines())
+        except OSError:
+            return None
+
+    def _write(self) -> None:
+        going_on, tidied = True, -KEPT
+        while going_on:
+            if time.monotonic() - tidied > TIDY_EVERY:
+                tidied = time.monotonic()
+                self._tidy()
+            batch: dict[str, list[str]] = {}
+            waiting: list[threading.Event] = []
+            item = self._rows.get()
+            while True:
+                if item is None:
+                    going_on = False
+                elif isinstance(item, threading.Event):
+                    waiting.append(item)
+                else:
+                    batch.setdefault(item[0], []).append(item[1])
+                try:
+                    item = self._rows.get_nowait()
+                except queue.Empty:
+                    break
+            for call_sid, lines in batch.items():
+                self._append(self._path(call_sid), lines)
+            for event in waiting:
+                event.set()
+
+    def _append(self, path: Path, lines: list[str]) -> None:
+        try:
+            handle = os.open(
+                path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+            )
+            try:
+                os.write(handle, ("\n" + "\n".join(lines) + "\n").encode())  # the first: after a torn line
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            self.failing = False
+        except OSError as problem:
+            if not self.failing:
+                log.warning(
+                    "callbook.failing", f"Calls cannot be resumed: {path.parent}: {problem.strerror}."
+                )
+            self.failing = True
+
+    def _tidy(self) -> None:
+        """Make the folder, and forget the calls of the day before."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            before = time.time() - KEPT
+            for path in self._folder.glob("*.jsonl"):
+                if path.stat().st_mtime < before:
+                    path.unlink(missing_ok=True)
+        except OSError:
+            pass  # the first row will tell

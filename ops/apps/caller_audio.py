@@ -1,0 +1,61 @@
+"""The caller's frames that the model may need again: what came while it was away, and the open turn. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections import deque
+
+KEPT = 500  # frames, ten seconds: while the model is away
+PRE_ROLL = 30  # frames before speech is noticed that belong to it
+TURN = 500  # frames of one turn; a longer one is replayed as text
+REST = 75  # quiet frames, 1.5 s, after which the end of a turn must have been noticed
+_QUIET = bytes(code for code in range(256) if code & 0x7F >= 0x50)  # mu-law below about -39 dBFS
+
+
+class CallerAudio:
+    """Base64 frames of 20 ms each, in order."""
+
+    def __init__(self) -> None:
+        self._away: deque[str] = deque(maxlen=KEPT)
+        self._turn: deque[str] = deque(maxlen=PRE_ROLL)
+        self.turn_open = False
+        self.overflowed = False
+        self._quiet = 0
+
+    def keep(self, payload: str) -> None:
+        """A frame that no session could take."""
+        self._away.append(payload)
+
+    def sent(self, payload: str) -> None:
+        """A frame that the present session got."""
+        if self.turn_open and len(self._turn) >= TURN:
+            self.overflowed = True
+        self._turn.append(payload)
+
+    def open_turn(self) -> None:
+        """The caller speaks: from a moment ago on, every frame may be needed again."""
+        if not self.turn_open:
+            self.turn_open, self.overflowed, self._quiet = True, False, 0
+            self._turn = deque(self._turn, maxlen=TURN)
+
+    def rest(self, payload: str) -> bool:
+        """Whether, with this frame, the caller has just been quiet for so long that the turn is over."""
+        try:
+            loud = base64.b64decode(payload).translate(None, _QUIET)
+        except (binascii.Error, ValueError):
+            return False
+        self._quiet = 0 if loud else self._quiet + 1
+        return self._quiet == REST
+
+    def close_turn(self) -> None:
+        """The turn is answered, or its words are known."""
+        self.turn_open = False
+        self._turn = deque(self._turn, maxlen=PRE_ROLL)
+
+    def take(self, *, turn: bool) -> list[str]:
+        """What a new session must hear: what came meanwhile, with `turn` after the whole open turn."""
+        frames = [*self._turn, *self._away] if turn else list(self._away)
+        self._away.clear()
+        self._turn.clear()
+        return frames

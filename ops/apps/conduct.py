@@ -1,0 +1,302 @@
+"""What a call's session can do: ask for an answer, speak, fall silent, open another model, leave. Pure.
+
+`Session` in session.py decides when; here is how, and everything that must be remembered for it.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from ops.apps.actions import (
+    Action,
+    Agent,
+    CloseModel,
+    Hangup,
+    Measure,
+    Note,
+    OpenModel,
+    Remember,
+    ToModel,
+    ToPhone,
+    Transfer,
+)
+from ops.apps.caller_audio import CallerAudio
+from ops.apps.dialogue import Dialogue, Entry, Said, to_json
+from ops.apps.leaving import PATIENCE, Leaving
+from ops.apps.playout import Answer, Playout
+from ops.apps.recording import Recording
+from ops.apps.recovery import Recovery
+from ops.journal.hops import Hop
+from ops.net.retry import Policy
+from ops.vendors.openai import prices
+from ops.vendors.openai import wire as model
+from ops.vendors.twilio import wire as phone
+
+DEAD_AIR = 1.5  # seconds of silence, while an answer is owed, until a recorded sentence fills it
+FILLER_AGAIN = 4.0  # seconds from one such sentence to the next
+LOCAL = "line:"  # what our own recorded sentences are called among the model's items
+GO_ON = (
+    "The line broke while you answered. The caller has heard of your last answer only: {heard!r}. "
+    "Go on from there in a few words, without a greeting."
+)
+CUT = "The caller interrupted your last answer and has heard of it only: {heard!r}"
+REPEAT = "The line broke while you spoke, so the caller has not heard all of this. Say it again: {said}"
+SAY_AGAIN = (
+    "The line broke for a moment and the caller may have spoken meanwhile. "
+    "Say: Sorry, could you say that again?"
+)
+
+
+class Conduct:
+    """The state of one call and the moves in it; each returns what is to be carried out.
+
+    `past` is what was said in an earlier stream of the same call, which this one goes on with, and
+    `turns` how many answers there were.
+    """
+
+    def __init__(
+        self,
+        start: phone.Start,
+        agent: Agent,
+        now: float,
+        recording: Recording | None = None,
+        *,
+        past: tuple[Entry, ...] = (),
+        turns: int = 0,
+        resumed: bool = False,
+        policy: Policy | None = None,
+        dice: random.Random | None = None,
+    ) -> None:
+        self.start = start
+        self.turns = turns
+        self.ended: str | None = None
+        self.tokens = prices.Tokens()
+        self._code = 1011
+        self._agent = agent
+        self._recording = recording
+        self._began = now
+        self._frame_at = now  # when the phone's last frame came
+        self._origin = now  # when the first sample sounded that the model's present session has heard
+        self._frames = CallerAudio()
+        self._playout = Playout()
+        self._dialogue = Dialogue(past)
+        self._resumed = resumed
+        self._recovery = Recovery(policy or Policy(), dice or random.Random())
+        self._leaving: Leaving | None = None
+        self._cancelled: set[str] = set()  # responses whose late audio must not be played
+        self._items: set[str] = set()  # the present session's own items: only these can be truncated
+        self._response: str | None = None  # the response under way
+        self._spoke = False  # it has said something
+        self._item: str | None = None  # the item that is being said
+        self._ask_next = False  # ask for an answer as soon as the one under way is done
+        self._retry_at: float | None = None  # when to ask again for one that failed
+        self._owed_since: float | None = now  # since when the caller waits for the agent to speak
+        self._waiting_since: float | None = None  # the caller's last voiced sample of the open turn
+        self._turn_item: str | None = None  # the caller's item whose words are not known yet
+        self._barged_in = False
+        self._heard_agent = False
+        self._digits = ""
+        self._digits_at = 0.0
+        self._proved: dict[str, list[str] | None] = {"phone": [], "model": []}  # None: codec found right
+        self._garbage = 0
+        self._lines_said = 0
+        self._next_filler = now
+
+    def end(self, reason: str, code: int, now: float) -> list[Action]:
+        """The call is over, once."""
+        if self.ended:
+            return []
+        self.ended = reason
+        self._code = code
+        return [Hangup(code, reason)]
+
+    def _barge_in(self, cut: Answer, now: float) -> list[Action]:
+        """Stop the phone at once, then tell the model what was heard; 0 ms heard needs no truncate."""
+        if self._response is not None:
+            self._cancelled.add(self._response)
+        heard = min(round(cut.heard), int(cut.produced))  # past what was produced would be refused
+        if self._recording is not None:
+            self._recording.cut_agent((now - self._began) * 1000)
+        actions: list[Action] = [
+            ToPhone(phone.clear(self.start.stream_sid)),
+            self._hop(Hop.CLEARED, now, heard_ms=heard, produced_ms=int(cut.produced)),
+        ]
+        if cut.item_id.startswith(LOCAL):
+            return actions
+        entry = self._dialogue.said("agent", cut.item_id)
+        entry.heard_ms, entry.produced_ms = heard, int(cut.produced)
+        fields = {"item_id": cut.item_id, "heard_ms": heard, "produced_ms": int(cut.produced)}
+        actions += [
+            Note("INFO", "transcript.interrupted", "", {**fields, "text": entry.heard}),
+            remembered(entry),
+        ]
+        if heard > 0 and cut.item_id in self._items:
+            actions += [
+                ToModel(model.truncate(cut.item_id, heard)),
+                self._hop(Hop.TRUNCATED, now, item_id=cut.item_id, heard_ms=heard),
+            ]
+        elif cut.item_id not in self._items and self._recovery.ready_at is not None:
+            actions.append(ToModel(model.message("system", CUT.format(heard=entry.heard))))
+        return actions
+
+    def _tell_digits(self, now: float) -> list[Action]:
+        told = f"(The caller pressed these keys on the phone: {' '.join(self._digits)})"
+        self._digits = ""
+        return [ToModel(model.message("user", told)), *self._ask(now)]
+
+    def _take_up(self, now: float, first: bool) -> list[Action]:
+        """The first words in a new session: a greeting, an answer that is owed, or nothing."""
+        broken = self._dialogue.find(self._item) if self._item else None
+        self._item = None
+        if first and not (self._resumed and len(self._dialogue)):
+            self._owed_since = now if self._agent.greets else None
+            return self._ask(now) if self._agent.greets else []
+        if first:  # the phone's stream was lost and came back
+            last = self._dialogue.last
+            if isinstance(last, Said) and last.by == "agent" and last.text and last.heard_ms is None:
+                return self._ask(now, SAY_AGAIN if last.played else REPEAT.format(said=last.text))
+            return self._ask(now) if self._dialogue.unanswered else self._ask(now, SAY_AGAIN)
+        if self._owed_since is None or self._dialogue.running:
+            return []
+        if broken is not None and not broken.whole and broken.text:
+            return self._ask(now, GO_ON.format(heard=broken.text))
+        return self._ask(now)
+
+    def _ask(self, now: float, instructions: str | None = None) -> list[Action]:
+        """Ask for an answer, now or as soon as that is possible."""
+        if self._owed_since is None:
+            self._owed_since = now
+        if self._recovery.ready_at is None:
+            return []
+        if self._response is not None:
+            self._ask_next = True
+            return []
+        self._recovery.expect(now)
+        told = f"{self._agent.instructions}\n\n{instructions}" if instructions else None
+        return [ToModel(model.answer(told))]
+
+    def _send_due(self, now: float) -> list[Action]:
+        actions: list[Action] = []
+        for send in self._playout.due(now):
+            sid = self.start.stream_sid
+            actions += [ToPhone(phone.media(sid, send.payload)), ToPhone(phone.mark(sid, send.mark))]
+            if send.gap > 0:
+                actions.append(Measure("underruns"))
+            if self._recording is not None:
+                self._recording.agent(send.payload, (send.sounds_at - self._began) * 1000)
+        return actions
+
+    @property
+    def _dollars(self) -> float:
+        return self.tokens.dollars(self._agent.model)
+
+    def _heard_out(self, now: float) -> list[Action]:
+        """Everything that was said has been heard."""
+        entry = self._dialogue.find(self._item) if self._item else None
+        if entry is None or entry.played:
+            return [self._hop(Hop.AGENT_SILENT, now)]
+        entry.played = True
+        return [self._hop(Hop.AGENT_SILENT, now), remembered(entry)]
+
+    def _open(self) -> OpenModel:
+        return OpenModel(self._recovery.open())
+
+    def _configuration(self) -> str:
+        agent = self._agent
+        return model.configure(
+            instructions=agent.instructions,
+            voice=agent.voice,
+            transcription=agent.transcription,
+            tools=agent.tools,
+        )
+
+    def _forget_session(self, now: float) -> list[Action]:
+        """Whatever belonged to the model's session alone is over; the conversation is not."""
+        told: list[Action] = []
+        if self._response is not None and self._spoke and self._item is not None:
+            entry = self._dialogue.said("agent", self._item)
+            self._owed_since = max(now, self._playout.ends_at)  # the rest of the answer is owed
+            told.append(remembered(entry))
+        elif self._response is not None or self._ask_next or self._retry_at is not None:
+            self._owed_since = self._owed_since if self._owed_since is not None else now
+        if self._playout.completed():
+            told += self._heard_out(now)
+        self._response, self._ask_next, self._retry_at = None, False, None
+        self._cancelled.clear()
+        self._items.clear()
+        return told
+
+    def _renew(self, now: float) -> list[Action]:
+        return [*self._forget_session(now), self._open()]
+
+    def _give_up(self, cause: str, now: float) -> list[Action]:
+        """It cannot be mended: an honest sentence, then a colleague where there is one, else the end."""
+        if self._leaving is not None:
+            return []
+        note = Note("ERROR", "model.given-up", f"The model cannot be had: {cause}.", {"cause": cause})
+        to, reason = self._agent.transfer_to, f"the model was lost: {cause}"
+        line, how = (
+            ("agent-apology", Hangup(1011, reason)) if to is None else ("agent-transfer", Transfer(to))
+        )
+        return [note, Measure("given_up"), *self._say_goodbye(line, how, now)]
+
+    def _say_goodbye(self, line: str, how: Hangup | Transfer, now: float) -> list[Action]:
+        """Say a recorded sentence and go; the model is not needed any more."""
+        self._recovery.close()
+        actions: list[Action] = [*self._forget_session(now), CloseModel()]
+        self._owed_since = None
+        actions += self._say_line(line, now)
+        self._leaving = Leaving(how, min(now + PATIENCE, self._playout.done_at(now) + 0.3), told=True)
+        return actions + self._depart(now)
+
+    def _depart(self, now: float) -> list[Action]:
+        leaving = self._leaving
+        if leaving is None:
+            return []
+        if leaving.started and now >= leaving.latest:
+            return self.end("the transfer did not happen", 1011, now)
+        if not leaving.due(now, self._playout.speaking):
+            return []
+        if isinstance(leaving.how, Hangup):
+            return self.end(leaving.how.reason, leaving.how.code, now)
+        leaving.started, leaving.latest = True, now + PATIENCE
+        return [Note("INFO", "call.transfer", "The caller is being transferred."), leaving.how]
+
+    def _say_line(self, name: str, now: float) -> list[Action]:
+        """Queue a recorded sentence of our own behind what is being said."""
+        self._lines_said += 1
+        for payload in self._agent.lines.get(name, ()):
+            self._playout.produce(f"{LOCAL}{name}:{self._lines_said}", payload)
+        self._playout.completed()
+        return self._send_due(now)
+
+    def _filler_at(self) -> float | None:
+        if self._owed_since is None or self._leaving is not None or not self._agent.lines:
+            return None
+        quiet_since = max(self._owed_since, self._playout.ends_at if self._playout.speaking else 0.0)
+        return max(quiet_since + DEAD_AIR, self._next_filler)
+
+    def _fill(self, now: float) -> list[Action]:
+        said = self._say_line("agent-moment", now)
+        self._next_filler = now + FILLER_AGAIN
+        note = Note("WARNING", Hop.FILLED, "No answer yet: a recorded sentence fills the silence.")
+        return [note, Measure("fillers"), *said]
+
+    @property
+    def _pause(self) -> bool:
+        """Whether nobody speaks and nothing is owed."""
+        busy = self._response is not None or self._owed_since is not None or self._dialogue.running
+        return not (busy or self._playout.speaking or self._frames.turn_open or self._leaving)
+
+    def _wrong_codec(self, cause: str, now: float) -> list[Action]:
+        note = Note("ERROR", "model.codec", f"Codec mismatch: {cause}.", {"expected": model.FORMAT})
+        return [note, *self._say_goodbye("agent-apology", Hangup(1011, f"codec mismatch: {cause}"), now)]
+
+    def _hop(self, hop: Hop, now: float, **fields: Any) -> Note:
+        return Note("INFO", hop, "", {"at_ms": round((now - self._began) * 1000), **fields})
+
+
+def remembered(entry: Entry) -> Remember:
+    """An entry of the conversation, for the call's file."""
+    return Remember("said", {"entry": to_json(entry)})

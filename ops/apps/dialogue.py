@@ -1,0 +1,145 @@
+"""What was said in a call, in order, as values: enough to tell a new session everything. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from ops.vendors.openai import wire as model
+
+ENTRIES = 400  # the last ones are replayed; older ones are forgotten
+UNKNOWN = "The line broke while this ran. It may or may not have happened; do not call it again unasked."
+
+
+@dataclass
+class Said:
+    """One side's words; `heard_ms` of `produced_ms` is what the caller heard of an answer that was cut."""
+
+    id: str
+    by: Literal["caller", "agent"]
+    text: str = ""
+    heard_ms: int | None = None
+    produced_ms: int = 0
+    whole: bool = False  # the model had produced all of it, or the caller's words are known
+    played: bool = False  # the caller heard it to its end
+
+    @property
+    def heard(self) -> str:
+        """The words that were heard, by their share of the time; a dash marks where they broke off."""
+        if self.heard_ms is None or self.heard_ms >= self.produced_ms > 0:
+            return self.text
+        words = self.text.split()
+        kept = words[: round(len(words) * self.heard_ms / max(1, self.produced_ms))]
+        return " ".join([*kept, "—"]) if kept else ""
+
+
+@dataclass
+class Used:
+    """One tool call of the model; `output` is None while it runs."""
+
+    id: str
+    name: str
+    arguments: str
+    output: str | None = None
+    by: Literal["tool"] = "tool"
+
+
+Entry = Said | Used
+
+
+class Dialogue:
+    """The conversation of one call, whichever session it was had in."""
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self._entries: dict[str, Entry] = {entry.id: entry for entry in entries}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def last(self) -> Entry | None:
+        return next(reversed(self._entries.values()), None)
+
+    def said(self, by: Literal["caller", "agent"], item_id: str) -> Said:
+        """The entry of an item, made at its first mention: that is its place in the order."""
+        entry = self._entries.get(item_id)
+        if not isinstance(entry, Said):
+            entry = self._entries[item_id] = Said(item_id, by)
+            while len(self._entries) > ENTRIES:
+                del self._entries[next(iter(self._entries))]
+        return entry
+
+    def find(self, item_id: str) -> Said | None:
+        entry = self._entries.get(item_id)
+        return entry if isinstance(entry, Said) else None
+
+    def called(self, call: model.ToolCall) -> Used | None:
+        """A new tool call's entry; None when this call is known, so that it never runs twice."""
+        if call.call_id in self._entries:
+            return None
+        entry = self._entries[call.call_id] = Used(call.call_id, call.name, call.arguments)
+        return entry
+
+    def returned(self, call_id: str, output: str) -> Used | None:
+        """A tool call's entry with its output; None when it is unknown or has one already."""
+        entry = self._entries.get(call_id)
+        if not isinstance(entry, Used) or entry.output is not None:
+            return None
+        entry.output = output
+        return entry
+
+    @property
+    def running(self) -> bool:
+        """Whether a tool has not returned yet."""
+        return any(isinstance(entry, Used) and entry.output is None for entry in self._entries.values())
+
+    @property
+    def unanswered(self) -> tuple[Said, ...]:
+        """The caller's last words with no answer after them."""
+        found: list[Said] = []
+        for entry in reversed(self._entries.values()):
+            if not isinstance(entry, Said) or entry.by != "caller":
+                break
+            found.append(entry)
+        return tuple(reversed(found))
+
+    def replay(self, without: Iterable[str] = ()) -> list[str]:
+        """The conversation as commands for a new session: what was said, what was heard, what was called."""
+        left_out, commands = set(without), []
+        for entry in self._entries.values():
+            if isinstance(entry, Used):
+                commands.append(model.tool_call(entry.id, entry.name, entry.arguments))
+                if entry.output is not None:
+                    commands.append(model.tool_output(entry.id, entry.output))
+            elif entry.id not in left_out and entry.heard:
+                commands.append(model.message("user" if entry.by == "caller" else "assistant", entry.heard))
+        return commands
+
+
+def to_json(entry: Entry) -> dict[str, Any]:
+    """An entry as it stands in the call's file."""
+    return asdict(entry)
+
+
+def of_json(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
+    """The entries of a call's file: the last version of each, in the order in which they began.
+
+    A tool that had not returned is told to be unknown: it is never run a second time.
+    """
+    found: dict[str, Entry] = {}
+    for row in rows:
+        kind, names = (Used, _USED) if row.get("by") == "tool" else (Said, _SAID)
+        try:
+            entry = kind(**{name: row[name] for name in names if name in row})
+        except TypeError:
+            continue
+        found[entry.id] = entry
+    for entry in found.values():
+        if isinstance(entry, Used) and entry.output is None:
+            entry.output = UNKNOWN
+    return list(found.values())
+
+
+_SAID = ("id", "by", "text", "heard_ms", "produced_ms", "whole", "played")
+_USED = ("id", "name", "arguments", "output")

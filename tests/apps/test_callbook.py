@@ -1,0 +1,79 @@
+"""The calls' own files: what a bridge that was started anew knows of a call."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from ops.apps.callbook import KEPT, Callbook, page_of
+from ops.apps.dialogue import Said, to_json
+from ops.apps.tickets import Terms
+
+SID = "CA" + "1" * 32
+
+
+def test_a_page_tells_the_terms_and_the_last_version_of_each_entry(tmp_path: Path) -> None:
+    """Written by one process and read by the next; an entry that changed counts as it was last."""
+    book = Callbook(tmp_path / "calls")
+    book.add(SID, "began", Terms(party="+12025550123", voice="cedar").to_json())
+    for text in ("Yes", "Yes, from nine"):
+        book.add(SID, "said", {"entry": to_json(Said("i1", "agent", text))})
+    book.add(SID, "turn", {"turn": 0})
+    book.close()
+    successor = Callbook(tmp_path / "calls")
+    page = asyncio.run(successor.read(SID))
+    successor.close()
+    assert page is not None
+    assert page.terms.voice == "cedar"
+    assert [entry.text for entry in page.entries if isinstance(entry, Said)] == ["Yes, from nine"]
+    assert (page.ended, page.resumes, page.turns) == (None, 0, 1)
+    assert (tmp_path / "calls" / f"{SID}.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_was_added_a_moment_ago_is_read(tmp_path: Path) -> None:
+    """A page holds everything that was added before it was asked for."""
+
+    async def scenario() -> None:
+        book = Callbook(tmp_path)
+        for index in range(200):
+            book.add(SID, "turn", {"turn": index})
+        page = await book.read(SID)
+        assert page is not None
+        assert page.turns == 200
+        assert await book.read("CA" + "2" * 32) is None
+        book.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_torn_or_foreign_line_costs_only_itself() -> None:
+    """After a crash in the middle of a line the rest is still known."""
+    lines = ['{"event":"began","party":"x"}', '{"event":"sa', "", "[1]", "null", '{"event":"said","entry":{"by":"agent"}}',
+             '{"event":"resumed"}', '{"event":"ended","reason":"over"}']  # fmt: skip
+    page = page_of(lines)
+    assert (page.terms.party, page.entries, page.ended, page.resumes) == ("x", (), "over", 1)
+
+
+def test_a_disk_that_fails_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    """Where the folder cannot be written, the book says so and goes on."""
+
+    async def scenario() -> None:
+        (tmp_path / "calls").write_text("a file in the way")
+        book = Callbook(tmp_path / "calls")
+        book.add(SID, "began", {})
+        assert await book.read(SID) is None
+        assert book.failing
+        book.close()
+
+    asyncio.run(scenario())
+
+
+def test_old_pages_are_forgotten(tmp_path: Path) -> None:
+    """A day after its last row a call's file is removed."""
+    old = tmp_path / f"{SID}.jsonl"
+    old.write_text("{}")
+    os.utime(old, (time.time() - KEPT - 60,) * 2)
+    Callbook(tmp_path).close()
+    assert not old.exists()

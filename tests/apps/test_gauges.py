@@ -1,0 +1,27 @@
+"""The metrics page."""
+
+from __future__ import annotations
+
+from ops.apps.gauges import Gauges
+
+
+def test_the_page_is_prometheus_text() -> None:
+    """Histograms are cumulative, tokens carry their modality, and each series has its type once."""
+    gauges = Gauges()
+    for latency in (0.7, 0.9, 9.0):
+        gauges.measure("turn_latency", latency)
+    gauges.measure("tokens", 90, "audio_in")
+    gauges.measure("tokens", 10, "text_cached")
+    gauges.measure("reconnects")
+    gauges.lags.extend([0.001] * 95 + [0.5] * 5)
+    text = gauges.text({"live_calls": 3})
+    assert 'voice_turn_latency_seconds_bucket{le="0.8"} 1\n' in text
+    assert 'voice_turn_latency_seconds_bucket{le="+Inf"} 3\n' in text
+    assert 'voice_tokens_total{modality="audio",kind="in"} 90\n' in text
+    assert "voice_cached_input_share 0.1\n" in text
+    assert "voice_reconnects_total 1\n" in text
+    assert "voice_live_calls 3\n" in text
+    assert "voice_loop_lag_p95_seconds 0.001\n" in text
+    types = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
+    assert len(types) == len(set(types))
+    assert all(name.startswith("voice_") for name in types)

@@ -1,0 +1,140 @@
+"""The process that keeps the public port: signals, deaths, and what callers meet meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@asynccontextmanager
+async def keeper(root: Path, port: int, **settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ops.apps.keeper",
+        cwd=root,
+        env={
+            "PYTHONPATH": str(REPOSITORY), "PATH": os.environ["PATH"], "WEBSOCKET_PORT": str(port),
+            "TWILIO_ACCOUNT_SID": "AC" + secrets.token_hex(16), "TWILIO_AUTH_TOKEN": secrets.token_hex(16),
+            "OPENAI_API_KEY": "sk-" + secrets.token_hex(16), "PUBLIC_URL": f"http://127.0.0.1:{port}", **settings,
+        },
+    )  # fmt: skip
+    left: list[psutil.Process] = []
+    try:
+        async with asyncio.timeout(15):
+            while (await get(port)) != 200:
+                await asyncio.sleep(0.02)
+        left = psutil.Process(process.pid).children()
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await asyncio.wait_for(process.wait(), 10)
+        await asyncio.to_thread(psutil.wait_procs, left, 5)
+
+
+async def get(port: int, path: str = "/health", method: str = "GET") -> int:
+    try:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            return (await http.request(method, f"http://127.0.0.1:{port}{path}", timeout=10)).status_code
+    except httpx.TransportError:
+        return 0
+
+
+def test_sigterm_ends_keeper_and_bridge(root: Path, free_ports: Callable[[int], list[int]]) -> None:
+    """One signal to the keeper drains the bridge; both end with 0 and the port is free."""
+
+    async def scenario() -> None:
+        (port,) = free_ports(1)
+        async with keeper(root, port) as process:
+            (bridge,) = psutil.Process(process.pid).children()
+            process.terminate()
+            assert await asyncio.wait_for(process.wait(), 5) == 0
+            assert not bridge.is_running()
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+    asyncio.run(scenario())
+
+
+def test_a_request_waits_while_the_bridge_is_started_anew(
+    root: Path, free_ports: Callable[[int], list[int]]
+) -> None:
+    """After kill -9 of the bridge the next request is answered by its successor, not refused."""
+
+    async def scenario() -> None:
+        (port,) = free_ports(1)
+        async with keeper(root, port) as process:
+            (bridge,) = psutil.Process(process.pid).children()
+            bridge.kill()
+            await asyncio.to_thread(psutil.wait_procs, [bridge], 5)
+            assert await get(port) == 200
+            (successor,) = psutil.Process(process.pid).children()
+            assert successor.pid != bridge.pid
+            successor.send_signal(signal.SIGTERM)  # to the process that holds the sockets: all of it ends
+            assert await asyncio.wait_for(process.wait(), 5) == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_bridge_without_its_keeper_frees_the_port_and_leaves(
+    root: Path, free_ports: Callable[[int], list[int]]
+) -> None:
+    """kill -9 of the keeper: the bridge has no calls, so it goes."""
+
+    async def scenario() -> None:
+        (port,) = free_ports(1)
+        async with keeper(root, port) as process:
+            (bridge,) = psutil.Process(process.pid).children()
+            process.kill()
+            await process.wait()
+            _, alive = await asyncio.to_thread(psutil.wait_procs, [bridge], 5)
+            assert not alive
+
+    asyncio.run(scenario())
+
+
+def test_a_bridge_without_credentials_is_not_tried_again(
+    root: Path, free_ports: Callable[[int], list[int]]
+) -> None:
+    """Unusable settings end both with 2 and a sentence, at once."""
+
+    async def scenario() -> int:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "ops.apps.keeper", cwd=root,
+            env={
+                "PYTHONPATH": str(REPOSITORY), "PATH": os.environ["PATH"], "WEBSOCKET_PORT": str(free_ports(1)[0]),
+            },
+        )  # fmt: skip
+        return await asyncio.wait_for(process.wait(), 10)
+
+    assert asyncio.run(scenario()) == 2
+    assert (root / "logs/websocket-server.jsonl").read_text().count("TWILIO_AUTH_TOKEN") == 1
+
+
+def test_a_port_that_is_taken_is_a_failure(root: Path, free_ports: Callable[[int], list[int]]) -> None:
+    """The keeper ends with 1 and says which port."""
+    (port,) = free_ports(1)
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", port))
+        holder.listen()
+
+        async def scenario() -> int:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "ops.apps.keeper", cwd=root,
+                env={"PYTHONPATH": str(REPOSITORY), "PATH": os.environ["PATH"], "WEBSOCKET_PORT": str(port)},
+            )  # fmt: skip
+            return await asyncio.wait_for(process.wait(), 10)
+
+        assert asyncio.run(scenario()) == 1
+    assert str(port) in (root / "logs/websocket-keeper.jsonl").read_text()

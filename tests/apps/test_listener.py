@@ -1,0 +1,95 @@
+"""Connections that say nothing cannot keep callers out."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.apps.test_bridge import new_call, next_event, world
+
+
+async def _closed(reader: asyncio.StreamReader) -> float:
+    """When the other side closed."""
+    try:
+        while await reader.read(1000):
+            pass
+    except ConnectionError:
+        pass
+    return time.monotonic()
+
+
+def test_slow_strangers_are_dropped_and_callers_get_in(
+    root: Path, free_ports: Callable[[int], list[int]]
+) -> None:
+    """Of a hundred connections that trickle their headers only the allowed ones are kept, five seconds at most;
+    meanwhile a signed call is answered at once."""
+
+    async def scenario() -> None:
+        async with world(root, *free_ports(1), MAX_UNAUTHENTICATED_PER_ADDRESS="5") as one:
+            began = time.monotonic()
+            slow = [await asyncio.open_connection("127.0.0.1", one.port) for _ in range(100)]
+            for _, writer in slow:
+                writer.write(b"POST /twiml HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+            waiting = [asyncio.create_task(_closed(reader)) for reader, _ in slow]
+            await asyncio.wait(waiting, timeout=2.5)
+            assert sum(task.done() for task in waiting) == 95
+            asked = time.monotonic()
+            sid = new_call()
+            async with one.stream() as phone:
+                await phone.send(one.start(sid, await one.ticket(sid)))
+                assert await next_event(phone) == "media"
+                assert time.monotonic() - asked < 1
+            for _, writer in slow:
+                writer.write(b"a")  # one more byte buys no time
+            ended = [await task for task in waiting]
+            assert max(ended) - began < 7
+            for _, writer in slow:
+                writer.close()
+            assert (await one.health()).status_code == 200
+
+    asyncio.run(scenario())
+
+
+def test_many_calls_through_one_address_are_not_slow(
+    root: Path, free_ports: Callable[[int], list[int]]
+) -> None:
+    """Streams that have shown a signature do not count as strangers, however few are allowed."""
+
+    async def scenario() -> None:
+        async with world(root, *free_ports(1), MAX_UNAUTHENTICATED_PER_ADDRESS="1") as one:
+            sockets = []
+            for _ in range(8):
+                sid = new_call()
+                phone = await one.stream()
+                await phone.send(one.start(sid, await one.ticket(sid)))
+                sockets.append(phone)
+            for phone in sockets:
+                assert await next_event(phone) == "media"
+            await asyncio.sleep(1.2)
+            assert (await one.health()).json()["live_calls"] == 8
+            for phone in sockets:
+                await phone.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(
+    root: Path, free_ports: Callable[[int], list[int]]
+) -> None:
+    """Whole headers and half a body: answered with a refusal after five seconds."""
+
+    async def scenario() -> None:
+        async with world(root, *free_ports(1)) as one:
+            reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
+            head = (
+                f"POST /twiml HTTP/1.1\r\nHost: {secrets.token_hex(4)}\r\nContent-Length: 100\r\n\r\nCallSid="
+            )
+            writer.write(head.encode())
+            line = await asyncio.wait_for(reader.readline(), 7)
+            assert b" 408 " in line
+            writer.close()
+
+    asyncio.run(scenario())

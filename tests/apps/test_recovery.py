@@ -1,0 +1,487 @@
+"""A model that is lost, slow, silent or refused: what the caller gets, replayed without a socket."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from typing import Any
+
+import pytest
+
+from ops.apps.actions import (
+    Action,
+    Agent,
+    CloseModel,
+    Hangup,
+    Note,
+    OpenModel,
+    Remember,
+    RunTool,
+    ToModel,
+    ToPhone,
+    Transfer,
+)
+from ops.apps.dialogue import of_json
+from ops.apps.session import Session
+from ops.journal.hops import Hop
+from ops.net.retry import Policy
+from ops.vendors.openai import wire as model
+from ops.vendors.twilio import wire as phone
+
+START = phone.Start("MZ1", "CA" + "0" * 32, "AC" + "0" * 32, "audio/x-mulaw", 8000, {})
+FRAME = base64.b64encode(b"\x50" * 160).decode()
+QUIET = base64.b64encode(b"\xff" * 160).decode()
+SOUND = base64.b64encode(bytes(range(0x20, 0x70)) * 20).decode()  # 200 ms
+READY = model.Ready(model.FORMAT, model.FORMAT)
+LINES = dict.fromkeys(("agent-moment", "agent-apology", "agent-goodbye", "agent-transfer"), (SOUND,))
+COLLEAGUE = "+12025550142"
+
+
+class Line:
+    """A session with a clock, which remembers every action."""
+
+    def __init__(self, *, resumed: bool = False, past: Any = (), **agent: Any) -> None:
+        told = Agent(
+            "be kind", "marin", "gpt-transcribe", **{"lines": LINES, "model": "gpt-realtime", **agent}
+        )
+        self.now = 0.0
+        self.done: list[Action] = []
+        self.session = Session(
+            START,
+            told,
+            0.0,
+            policy=Policy(limit=3, first=0.2),
+            dice=random.Random(1),
+            past=past,
+            resumed=resumed,
+        )
+        self.take(self.session.begin())
+
+    def take(self, actions: list[Action]) -> list[Action]:
+        self.done += actions
+        for action in actions:  # the phone plays at once, and says so
+            if isinstance(action, ToPhone) and '"mark"' in action.text[:20]:
+                self._marks.append((self.now, json.loads(action.text)["mark"]["name"]))
+        return actions
+
+    _marks: list[tuple[float, str]]
+
+    def __new__(cls, *_: Any, **__: Any) -> Line:
+        one = super().__new__(cls)
+        one._marks = []
+        return one
+
+    def event(self, *events: model.Event, generation: int | None = None) -> list[Action]:
+        return [a for event in events for a in self.take(self.session.on_model(event, self.now, generation))]
+
+    def until(self, when: float, *, frame: str | None = QUIET, marks: bool = True) -> list[Action]:
+        """Time passes: a frame each 20 ms, the session's own clock, marks half a second after their audio."""
+        found: list[Action] = []
+        while self.now < when and not self.session.ended:
+            self.now = round(self.now + 0.02, 3)
+            if frame is not None:
+                found += self.take(self.session.on_phone(phone.Media(frame, int(self.now * 1000)), self.now))
+            while marks and self._marks and self._marks[0][0] + 0.5 <= self.now:
+                found += self.take(self.session.on_phone(phone.Mark(self._marks.pop(0)[1]), self.now))
+            if self.session.wake_at() <= self.now:
+                found += self.take(self.session.on_time(self.now))
+        return found
+
+    def up(self) -> Line:
+        """The model is ready, and has greeted."""
+        self.take(self.session.model_connected(self.now, 0.01))
+        self.event(model.Created("s", "m"), READY)
+        self.answer("greeting", "Hello!")
+        self.until(self.now + 1.5)
+        return self
+
+    def answer(self, name: str, text: str) -> list[Action]:
+        return self.event(
+            model.ResponseCreated(f"r-{name}"),
+            model.Audio(f"r-{name}", f"i-{name}", SOUND),
+            model.Transcript("agent", f"i-{name}", text),
+            model.ResponseDone(f"r-{name}", "completed"),
+        )
+
+    def says(self, name: str, text: str | None) -> list[Action]:
+        """The caller says something for a second; without a text its transcript is still on its way."""
+        at = int(self.now * 1000)
+        self.event(model.SpeechStarted(at, name))
+        self.until(self.now + 1.5, frame=FRAME)
+        found = self.event(model.SpeechStopped(int(self.now * 1000), name))
+        return found + (self.event(model.Transcript("caller", name, text)) if text else [])
+
+    def reopened(self) -> list[Action]:
+        """The next session comes up; what it is told."""
+        self.until(self.now + 0.2)
+        assert isinstance(next(a for a in reversed(self.done) if isinstance(a, OpenModel)), OpenModel)
+        found = self.take(self.session.model_connected(self.now, 0.01))
+        return found + self.event(model.Created("s", "m"), READY)
+
+
+def to_model(actions: list[Action]) -> list[str]:
+    return [json.loads(action.text)["type"] for action in actions if isinstance(action, ToModel)]
+
+
+def items(actions: list[Action]) -> list[dict[str, Any]]:
+    sent = [json.loads(action.text) for action in actions if isinstance(action, ToModel)]
+    return [one["item"] for one in sent if one["type"] == "conversation.item.create"]
+
+
+def texts(actions: list[Action]) -> list[tuple[str, str]]:
+    return [
+        (item["role"], item["content"][0]["text"]) for item in items(actions) if item["type"] == "message"
+    ]
+
+
+def notes(actions: list[Action]) -> list[str]:
+    return [action.event for action in actions if isinstance(action, Note)]
+
+
+def hangups(actions: list[Action]) -> list[Hangup]:
+    return [action for action in actions if isinstance(action, Hangup)]
+
+
+def test_a_lost_model_is_replaced_and_told_what_was_said() -> None:
+    """A reset in the middle of a conversation: another session within a tenth of a second, with every word."""
+    line = Line().up()
+    line.says("u1", "Are you open?")
+    line.answer("a1", "Yes.")
+    line.until(line.now + 1)
+    line.take(line.session.model_lost("reset", line.now))
+    before = line.now
+    told = line.reopened()
+    opened = [action for action in line.done if isinstance(action, OpenModel)]
+    assert [action.generation for action in opened] == [1, 2]
+    assert line.now - before < 0.35
+    assert texts(told) == [("assistant", "Hello!"), ("user", "Are you open?"), ("assistant", "Yes.")]
+    assert "response.create" not in to_model(told)  # nothing was owed
+    assert not hangups(line.done)
+
+
+def test_an_old_session_cannot_touch_the_new_state() -> None:
+    """Late events of a generation that is gone are not heard: no audio, no failure, no loss."""
+    line = Line().up()
+    line.take(line.session.model_lost("reset", line.now, 1))
+    line.reopened()
+    late: tuple[model.Event, ...] = (
+        model.Audio("r-old", "i-old", SOUND),
+        model.Failure("invalid_api_key", "no"),
+        model.SpeechStarted(0, "u"),
+    )
+    assert line.event(*late, generation=1) == []
+    assert line.session.model_lost("again", line.now, 1) == []
+
+
+def test_a_question_whose_words_are_known_is_asked_again_as_text() -> None:
+    """Lost between question and answer: the new session gets the text, and is asked for the answer."""
+    line = Line().up()
+    line.says("u1", "Are you open?")
+    line.take(line.session.model_lost("reset", line.now))
+    told = line.reopened()
+    assert texts(told)[-1] == ("user", "Are you open?")
+    assert to_model(told)[-1] == "response.create"
+
+
+def test_a_question_whose_words_are_unknown_is_played_again() -> None:
+    """Lost before the transcript came: the new session hears the caller's own frames, and answers by itself."""
+    line = Line().up()
+    line.says("u1", None)
+    line.take(line.session.model_lost("reset", line.now))
+    told = line.reopened()
+    assert to_model(told).count("input_audio_buffer.append") > 75
+    assert "response.create" not in to_model(told)
+    assert not [t for t in texts(told) if t[0] == "user"]
+
+
+def test_an_answer_that_broke_off_is_gone_on_with() -> None:
+    """Lost in the middle of an answer: the next session is told what was heard and asked to go on."""
+    line = Line().up()
+    line.says("u1", "What does it cost?")
+    line.event(
+        model.ResponseCreated("r"), model.Audio("r", "i", SOUND), model.Speaking("i", "Forty dollars for")
+    )
+    line.take(line.session.model_lost("reset", line.now))
+    told = line.reopened()
+    (ask,) = [json.loads(a.text) for a in told if isinstance(a, ToModel) and "response.create" in a.text]
+    assert "Forty dollars for" in ask["response"]["instructions"]
+    assert "be kind" in ask["response"]["instructions"]
+
+
+def test_an_interrupted_answer_is_replayed_as_it_was_heard() -> None:
+    """What was cut off is not told as said."""
+    line = Line().up()
+    line.says("u1", "What does it cost?")
+    line.event(
+        model.ResponseCreated("r"),
+        *(model.Audio("r", "i", SOUND) for _ in range(5)),
+        model.Transcript("agent", "i", "one two three four five six seven eight nine ten"),
+    )
+    line.until(line.now + 0.5, marks=False)
+    cut = line.event(model.SpeechStarted(int(line.now * 1000), "u2"))
+    assert "transcript.interrupted" in notes(cut)
+    line.take(line.session.model_lost("reset", line.now))
+    heard = next(text for role, text in texts(line.reopened()) if role == "assistant" and "one" in text)
+    assert heard.endswith("—")
+    assert "ten" not in heard
+
+
+def test_a_stall_is_noticed_in_time_and_silence_is_filled() -> None:
+    """No event although an answer is due: a recorded sentence after 1.5 s, another session within 5 s."""
+    line = Line().up()
+    line.says("u1", "Are you open?")
+    silent = line.now - 0.5
+    done = line.until(line.now + 1.2)
+    assert Hop.FILLED in notes(done)
+    assert any(isinstance(action, ToPhone) for action in done)
+    assert line.now - silent < 1.8
+    done = line.until(silent + 5.1)
+    assert "model.lost" in notes(done)
+    assert any(isinstance(action, OpenModel) for action in done)
+    assert sum(event == Hop.FILLED for event in notes(line.done)) == 1  # and not one at every tick
+
+
+def test_a_filler_is_no_answer_and_no_barge_in() -> None:
+    """The turn's latency counts to the model's own voice; speech over a recorded sentence truncates nothing."""
+    line = Line().up()
+    line.says("u1", "Are you open?")
+    line.until(line.now + 1.1)
+    assert Hop.ANSWERED not in notes(line.done)
+    cut = line.event(model.SpeechStarted(int(line.now * 1000), "u2"))
+    assert [json.loads(a.text)["event"] for a in cut if isinstance(a, ToPhone)] == ["clear"]
+    assert to_model(cut) == []
+
+
+def test_what_cannot_be_mended_is_told_honestly() -> None:
+    """A refused key: the apology is heard to its end, then the call ends; nothing is tried again."""
+    line = Line()
+    line.take(line.session.model_lost("HTTP 401", 0.1, 1, final=True))
+    assert any(isinstance(action, CloseModel) for action in line.done)
+    assert any(isinstance(action, ToPhone) for action in line.done)
+    assert not hangups(line.done)
+    (end,) = hangups(line.until(3.0))
+    assert end.code == 1011
+    assert 0.2 < line.now < 2
+    assert sum(isinstance(action, OpenModel) for action in line.done) == 1
+
+
+def test_a_colleague_takes_over_what_cannot_be_mended() -> None:
+    """With a number to transfer to the caller is connected there; if that fails too, the truth and the end."""
+    line = Line(transfer_to=COLLEAGUE)
+    line.take(line.session.model_lost("quota", 0.1, 1, final=True))
+    assert Transfer(COLLEAGUE) in line.until(2.0)
+    assert not hangups(line.done)
+    line.take(line.session.transferred("Twilio refused", line.now))
+    assert hangups(line.until(line.now + 3))
+
+
+def test_tries_are_limited_and_spread() -> None:
+    """Refused again and again: the number of tries of the settings, each later, then the apology."""
+    line = Line()
+    times = []
+    for _ in range(3):
+        line.take(line.session.model_lost("HTTP 503", line.now))
+        before = sum(isinstance(action, OpenModel) for action in line.done)
+        while sum(isinstance(action, OpenModel) for action in line.done) == before:
+            line.until(line.now + 0.02)
+        times.append(line.now)
+    assert times[0] < 0.15
+    assert times[2] - times[1] > times[1] - times[0]
+    line.take(line.session.model_lost("HTTP 503", line.now))
+    assert "model.given-up" in notes(line.done)
+
+
+def test_an_expired_session_is_replaced_at_once() -> None:
+    """session_expired ends the session, not the call."""
+    done = Line().up().event(model.Failure(model.EXPIRED, "60 minutes"))
+    assert any(isinstance(action, OpenModel) for action in done)
+
+
+def test_the_session_rolls_over_in_a_pause() -> None:
+    """After 55 minutes the next session takes over while nobody speaks, and not in the middle of an answer."""
+    line = Line().up()
+    line.session._recovery.ready_at = line.now - 55 * 60 - 1
+    line.says("u1", "Are you open?")
+    assert "model.rolled-over" not in notes(line.done)
+    line.answer("a1", "Yes.")
+    done = line.until(line.now + 4)
+    assert "model.rolled-over" in notes(done)
+    assert "response.create" not in to_model(line.reopened())
+
+
+def test_a_tool_runs_once_whatever_happens() -> None:
+    """The same call_id never runs twice, and a reconnect while it runs neither repeats nor forgets it."""
+    line = Line().up()
+    call = model.ToolCall("call-1", "opening_hours", "{}")
+    first = line.event(model.ResponseCreated("r"), call, call, model.ResponseDone("r", "completed"))
+    assert [a for a in first if isinstance(a, RunTool)] == [RunTool("call-1", "opening_hours", "{}")]
+    line.take(line.session.model_lost("reset", line.now))
+    told = line.reopened()
+    assert [item["type"] for item in items(told)][-1] == "function_call"
+    assert "response.create" not in to_model(told)
+    assert [a for a in line.event(call) if isinstance(a, RunTool)] == []
+    done = line.take(line.session.tool_done("call-1", "nine to five", line.now))
+    assert items(done)[0]["output"] == "nine to five"
+    assert to_model(done)[-1] == "response.create"
+    assert line.session.tool_done("call-1", "again", line.now) == []
+
+
+def test_an_answer_is_not_asked_for_while_one_is_under_way() -> None:
+    """A tool that returns before its response is done waits for it: two answers at once would be refused."""
+    line = Line().up()
+    line.event(model.ResponseCreated("r"), model.ToolCall("c", "f", "{}"))
+    assert "response.create" not in to_model(line.take(line.session.tool_done("c", "x", line.now)))
+    assert to_model(line.event(model.ResponseDone("r", "completed"))) == ["response.create"]
+
+
+def test_the_agent_hangs_up_when_its_goodbye_was_heard() -> None:
+    """hang_up asks for a last sentence, and the call ends when that has been played."""
+    line = Line().up()
+    done = line.event(
+        model.ResponseCreated("r"), model.ToolCall("c", "hang_up", "{}"), model.ResponseDone("r", "completed")
+    )
+    assert to_model(done)[-1] == "response.create"
+    assert not hangups(line.done)
+    line.answer("bye", "Goodbye.")
+    assert not hangups(line.done)
+    assert [end.reason for end in hangups(line.until(line.now + 2))] == ["the agent hung up"]
+
+
+def test_a_caller_who_speaks_over_the_goodbye_stays() -> None:
+    """Speech before the goodbye was heard keeps the line."""
+    line = Line().up()
+    line.event(
+        model.ResponseCreated("r"), model.Audio("r", "bye", SOUND), model.ToolCall("c", "hang_up", "{}")
+    )
+    line.event(model.ResponseDone("r", "completed"), model.SpeechStarted(int(line.now * 1000) + 50, "u"))
+    line.until(line.now + 2, frame=FRAME)
+    assert not hangups(line.done)
+
+
+def test_a_transfer_goes_to_the_one_allowed_number() -> None:
+    """Whatever the model writes, the number is ours; without one the tool does nothing of that kind."""
+    line = Line(transfer_to=COLLEAGUE).up()
+    evil = model.ToolCall("c", "transfer_to_agent", '{"number": "+12025550199"}')
+    line.event(
+        model.ResponseCreated("r"), model.Audio("r", "i", SOUND), evil, model.ResponseDone("r", "completed")
+    )
+    assert [a for a in line.until(line.now + 2) if isinstance(a, Transfer)] == [Transfer(COLLEAGUE)]
+    line.take(line.session.on_phone(phone.Stop(), line.now))
+    assert line.session.ended == "the caller was transferred"
+    other = Line().up()
+    other.event(model.ResponseCreated("r"), evil, model.ResponseDone("r", "completed"))
+    assert not [a for a in other.until(other.now + 2) if isinstance(a, Transfer)]
+
+
+def test_a_transfer_that_fails_is_told_to_the_model() -> None:
+    """The call goes on, and the model hears why."""
+    line = Line(transfer_to=COLLEAGUE).up()
+    line.event(model.ResponseCreated("r"), model.Audio("r", "i", SOUND))
+    line.event(model.ToolCall("c", "transfer_to_agent", "{}"), model.ResponseDone("r", "completed"))
+    line.until(line.now + 1)
+    done = line.take(line.session.transferred("21220", line.now))
+    assert texts(done)[0][0] == "system"
+    assert to_model(done)[-1] == "response.create"
+    assert not hangups(line.until(line.now + 1))
+
+
+def test_keys_are_told_as_one_item() -> None:
+    """Digits are joined until a pause, told to the model, and never written to the journal."""
+    line = Line().up()
+    for digit in "42#":
+        line.take(line.session.on_phone(phone.Dtmf(digit), line.now))
+        line.until(line.now + 0.3)
+    told = texts(line.until(line.now + 1.6))
+    assert len(told) == 1
+    assert "4 2 #" in told[0][1]
+    assert "42" not in str([note.fields for note in line.done if isinstance(note, Note)])
+
+
+def test_the_money_cap_ends_the_call_with_a_goodbye() -> None:
+    """When a response takes the call over its cap: a recorded goodbye, then the end, and no further answer."""
+    usage = {"input_token_details": {"audio_tokens": 10_000}, "output_token_details": {"audio_tokens": 1000}}
+    line = Line(max_dollars=0.1).up()
+    line.event(model.ResponseCreated("r"), model.Audio("r", "i", SOUND))
+    line.event(model.ResponseDone("r", "completed", usage=usage))
+    (end,) = hangups(line.until(line.now + 3))
+    assert "0.1 dollars" in end.reason
+    assert line.session.summary(line.now).fields["dollars"] == pytest.approx(0.384)
+
+
+def test_a_phone_that_says_nothing_at_all_is_gone() -> None:
+    """Five seconds without a frame end the call, and with it the model's session."""
+    line = Line().up()
+    began = line.now
+    line.until(line.now + 8, frame=None)
+    assert line.session.ended == "the media stream was lost"
+    assert line.now - began < 5.2
+
+
+@pytest.mark.parametrize(
+    ("answered", "heard", "word"),
+    [(False, False, None), (True, False, "nine to five"), (True, True, "say that again")],
+)
+def test_a_call_that_comes_back_goes_on(answered: bool, heard: bool, word: str | None) -> None:
+    """With the history of its first stream: a question is answered, an answer that was cut is said again, and
+    where all was heard the caller is asked."""
+    line = Line().up()
+    line.says("u1", "Are you open?")
+    if answered:
+        line.answer("a1", "From nine to five.")
+    if heard:
+        line.until(line.now + 1)
+    rows = [a.fields["entry"] for a in line.done if isinstance(a, Remember) and a.event == "said"]
+    again = Line(resumed=True, past=tuple(of_json(rows)))
+    again.take(again.session.model_connected(0.0, 0.01))
+    told = again.event(model.Created("s", "m"), READY)
+    assert ("user", "Are you open?") in texts(told)
+    (ask,) = [json.loads(a.text) for a in told if isinstance(a, ToModel) and "response.create" in a.text]
+    assert word is None or word in ask["response"]["instructions"]
+    assert (word is None) == ("response" not in ask)
+
+
+def test_a_tool_that_ran_when_the_process_died_is_never_run_again() -> None:
+    """Its call is replayed with the honest word that nobody knows whether it happened."""
+    line = Line().up()
+    line.event(model.ResponseCreated("r"), model.ToolCall("c", "book", "{}"))
+    rows = [a.fields["entry"] for a in line.done if isinstance(a, Remember) and a.event == "said"]
+    again = Line(resumed=True, past=tuple(of_json(rows)))
+    told = again.event(model.Created("s", "m"), READY)
+    assert "may or may not have happened" in items(told)[-1]["output"]
+    assert [a for a in again.event(model.ToolCall("c", "book", "{}")) if isinstance(a, RunTool)] == []
+
+
+def test_audio_in_another_codec_is_recognised() -> None:
+    """16-bit samples under the name of mu-law end the call before they are heard."""
+    pcm = base64.b64encode(
+        b"".join((v * 37 % 3000 - 1500).to_bytes(2, "little", signed=True) for v in range(2000))
+    )
+    line = Line()
+    line.take(line.session.model_connected(0.0, 0.01))
+    line.event(model.Created("s", "m"), READY, model.ResponseCreated("r"))
+    done = line.event(model.Audio("r", "i", pcm.decode()))
+    assert "model.codec" in notes(done)
+    assert hangups(line.until(3))
+
+
+def test_an_answer_of_an_older_session_is_not_truncated_in_the_new_one() -> None:
+    """It goes on playing over the change; interrupted, the phone falls silent and the model is told in words."""
+    line = Line().up()
+    line.says("u1", "What does it cost?")
+    line.event(
+        model.ResponseCreated("r"),
+        *(model.Audio("r", "i", SOUND) for _ in range(20)),
+        model.Transcript("agent", "i", "one two three four five six seven eight nine ten"),
+        model.ResponseDone("r", "completed"),
+    )
+    line.take(line.session.model_lost("reset", line.now))
+    line.reopened()
+    line.until(line.now + 1)
+    cut = line.event(model.SpeechStarted(int(line.now * 1000) + 5000, "u2"))
+    assert [json.loads(a.text)["event"] for a in cut if isinstance(a, ToPhone)] == ["clear"]
+    assert "conversation.item.truncate" not in to_model(cut)
+    ((role, told),) = texts(cut)
+    assert role == "system"
+    assert "one two" in told
+    assert "ten" not in told
