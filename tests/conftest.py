@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,20 +50,35 @@ def _lives(process: psutil.Process) -> bool:
         return False
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def free_ports() -> Callable[[int], list[int]]:
     """`free_ports(n)`: n loopback TCP ports that nobody listens on, all different."""
+    return _free_ports
 
-    def pick(count: int) -> list[int]:
-        sockets = [socket.socket() for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        ports = [one.getsockname()[1] for one in sockets]
-        for one in sockets:
-            one.close()
-        return ports
 
-    return pick
+def _free_ports(count: int) -> list[int]:
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(_free_row(1))
+    return list(ports)
+
+
+def _free_row(length: int) -> int:
+    """The first of so many neighbouring free ports. They lie below the range that the kernel gives to
+    clients: a client that asks such a port before its service listens could meet itself there."""
+    dice = random.SystemRandom()  # two workers must not roll the same ports
+    while True:
+        first = dice.randrange(12_000, 30_000)
+        sockets = [socket.socket() for _ in range(length)]
+        try:
+            for offset, one in enumerate(sockets):
+                one.bind(("127.0.0.1", first + offset))
+            return first
+        except OSError:
+            continue
+        finally:
+            for one in sockets:
+                one.close()
 
 
 @pytest.fixture
@@ -97,32 +114,21 @@ class Project:
 @pytest.fixture
 def project(tmp_path: Path, free_ports: Callable[[int], list[int]]) -> Iterator[Project]:
     """A project of its own; whatever it left running is stopped at the end."""
+    with project_in(tmp_path, free_ports(3)) as one:
+        yield one
+
+
+@contextmanager
+def project_in(folder: Path, ports: list[int]) -> Iterator[Project]:
+    """A project in an empty folder, with ports for the page, the bridge and the tunnel's agent."""
     for name in ("tasks.py", "ops", ".env.example"):
-        (tmp_path / name).symlink_to(REPOSITORY / name)
-    (tmp_path / "logs").mkdir()
-    web, bridge, ngrok = free_ports(3)
+        (folder / name).symlink_to(REPOSITORY / name)
+    (folder / "logs").mkdir()
+    web, bridge, ngrok = ports
     environ = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     environ |= {"WEBAPP_PORT": str(web), "WEBSOCKET_PORT": str(bridge), "NGROK_PORT": str(ngrok)}
-    environ |= {"SIMULATOR_PORT": str(_three_in_a_row()), "TIMEOUT_ADDITIONAL_LOGS": "5"}
-    one = Project(tmp_path, environ)
+    environ |= {"SIMULATOR_PORT": str(_free_row(3)), "TIMEOUT_ADDITIONAL_LOGS": "5"}
+    one = Project(folder, environ)
     yield one
-    if (tmp_path / "logs/run/stack.json").exists():
+    if (folder / "logs/run/stack.json").exists():
         one.inv("cleanup", "--now")
-
-
-def _three_in_a_row() -> int:
-    """The first of three neighbouring free ports: the simulators follow one another."""
-    while True:
-        first = socket.socket()
-        first.bind(("127.0.0.1", 0))
-        port: int = first.getsockname()[1]
-        others = [socket.socket(), socket.socket()]
-        try:
-            for offset, one in enumerate(others, 1):
-                one.bind(("127.0.0.1", port + offset))
-            return port
-        except OSError:
-            continue
-        finally:
-            for one in (first, *others):
-                one.close()

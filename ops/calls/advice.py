@@ -16,6 +16,7 @@ class Advice:
     fix: str
 
 
+_ITS_LOG = "read the bridge's own output"
 _LOG = "read the bridge's log: inv logs --service websocket-server"
 
 MISSING: Mapping[Hop, Advice] = {
@@ -80,4 +81,55 @@ MISSING: Mapping[Hop, Advice] = {
     Hop.ENDED: Advice(
         "the bridge did not finish the call's record", f"see whether it still runs: inv status; {_LOG}"
     ),
+    Hop.TOOL_CALLED: Advice(
+        "the model called no function", "see what the session offers as tools, and its instructions"
+    ),
+    Hop.TOOL_RETURNED: Advice("the function that the model called gave no answer in time", _LOG),
+    Hop.FILLED: Advice(
+        "no recorded sentence filled a silence", "this is good news, unless the scenario wants it"
+    ),
+    Hop.RESUMED: Advice("the call did not come back after its stream was lost", _LOG),
+}
+
+# The same for a call to somebody else's agent, of which only its two ends were seen.
+MISSING_AT_THE_PHONE: Mapping[Hop, Advice] = {
+    **MISSING,
+    Hop.WEBHOOK: Advice(
+        "the webhook gave no answer at all", "start the bridge, and check host, port and path of --webhook"
+    ),
+    Hop.TWIML: Advice(
+        "the webhook answered, but not with TwiML that can be carried out",
+        f"answer text/xml with <Response> as its root; {_ITS_LOG}",
+    ),
+    Hop.UPGRADED: Advice(
+        "the TwiML was read, but no media stream was opened: it has no <Connect><Stream>, or the address in "
+        "it cannot be reached",
+        f"name the websocket's public address in <Stream url>, without a query; {_ITS_LOG}",
+    ),
+    Hop.MODEL_READY: Advice(
+        "the Realtime connection is open, but no session.update was confirmed, so the audio format is not "
+        "the phone's",
+        "send session.update with audio/pcmu for input and output after session.created",
+    ),
+    Hop.FIRST_AUDIO: Advice(
+        "the caller heard nothing: the bridge sent no media message",
+        f"send each response.output_audio.delta as a media message with the streamSid of `start`; {_ITS_LOG}",
+    ),
+    Hop.CALLER_SPEAKS: Advice(
+        "the caller never came to speak: the agent neither fell silent nor left room", _ITS_LOG
+    ),
+    Hop.AGENT_SPEAKS: Advice(
+        "media messages came, but no speech could be heard in them",
+        "send mu-law of 8 kHz (audio/pcmu) without a header, neither PCM nor WAV",
+    ),
+    Hop.CLEARED: Advice(
+        "the caller interrupted, and the agent spoke on: the phone's buffer was not emptied",
+        'send {"event": "clear", "streamSid": …} when the model tells input_audio_buffer.speech_started, '
+        "and drop the audio that is still to be sent",
+    ),
+    Hop.ANSWERED: Advice(
+        "the agent answered no turn",
+        f"pass every media payload of the caller to the model as input_audio_buffer.append; {_ITS_LOG}",
+    ),
+    Hop.ENDED: Advice("the call did not end", _ITS_LOG),
 }

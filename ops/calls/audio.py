@@ -37,6 +37,7 @@ class Recording:
     seconds: float
     caller: Track
     agent: Track
+    at_ms: float = 0.0  # when it begins, in the call's time
 
     def to_dict(self) -> dict[str, float]:
         return {"caller_dbfs": self.caller.dbfs, "agent_dbfs": self.agent.dbfs, "seconds": self.seconds}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ops.findings import Finding, fail, ok, unknown
+from ops.findings import Finding, fail, ok, unknown, warn
 from ops.vendors.twilio.codes import explain
 
 _ENDINGS = {
@@ -14,10 +14,18 @@ _ENDINGS = {
     "canceled": ("The call was cancelled before it was answered.", "call again"),
     "failed": ("Twilio could not connect the call.", "check the called number: inv validate --only twilio"),
 }
+_CONNECT = "answer the webhook with <Response><Connect><Stream url=…/></Connect></Response>"
+_INBOUND = {
+    "busy": ("The TwiML rejected the call as busy.", _CONNECT),
+    "no-answer": ("The call was never answered: the TwiML is empty or rejects it.", _CONNECT),
+    "canceled": ("The caller hung up before the call was answered.", _CONNECT),
+    "failed": ("The call broke off before it was answered.", "read logs/twilio-simulator.jsonl"),
+}
 
 
-def status(last: str, *, cut_short: bool, seconds: float) -> Finding:
-    """The finding about a call's last status at Twilio; `seconds` is what the scenario allows."""
+def status(last: str, *, cut_short: bool, seconds: float, inbound: bool = False) -> Finding:
+    """The finding about a call's last status at Twilio; `seconds` is what the scenario allows, `inbound`
+    tells that the agent was called."""
     if cut_short:
         return fail(
             "call.status",
@@ -28,7 +36,7 @@ def status(last: str, *, cut_short: bool, seconds: float) -> Finding:
     if last == "completed":
         return ok("call.status", "Twilio completed the call.", status=last)
     if last in _ENDINGS:
-        summary, fix = _ENDINGS[last]
+        summary, fix = (_INBOUND if inbound else _ENDINGS)[last]
         return fail("call.status", summary, fix=fix, status=last)
     fix = "ask again: inv validate --only twilio"
     return unknown("call.status", f"Twilio did not say that the call is over; it last said {last}.", fix=fix)
@@ -54,7 +62,8 @@ def phone(steps: Iterable[Mapping[str, Any]], errors: Iterable[Mapping[str, Any]
         known = explain(code) if isinstance(code, int) else None
         meaning = f" ({known.meaning})" if known else ""
         fix = known.fix if known else f"see https://www.twilio.com/docs/api/errors/{code}"
-        findings.append(fail(f"call.twilio-{code}", f"Twilio reports {code}: {message}{meaning}.", fix=fix))
+        make = warn if error.get("level") == "warning" else fail
+        findings.append(make(f"call.twilio-{code}", f"Twilio reports {code}: {message}{meaning}.", fix=fix))
     return findings
 
 
@@ -64,6 +73,8 @@ def _words(step: Mapping[str, Any]) -> str:
             return "it waited for the agent to speak and then fall silent"
         case "hear":
             return f"it waited to hear the agent speak for {step.get('ms')} ms"
+        case "stream":
+            return "it waited for the media stream"
         case "say":
             return f"say {step.get('line')}"
         case other:

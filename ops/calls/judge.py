@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from ops.calls.advice import MISSING
+from ops.calls.advice import MISSING, MISSING_AT_THE_PHONE, Advice
 from ops.calls.scenario import Scenario
 from ops.calls.timeline import HopRow, Timeline, Trouble, percentile
 from ops.findings import Finding, fail, ok, skip, warn
@@ -14,29 +14,36 @@ from ops.journal.hops import Hop
 LATENCY_WARN, LATENCY_FAIL = 1800.0, 3000.0  # ms, at p95
 STOP_WARN, STOP_FAIL = 200.0, 1000.0  # ms from the caller's detected speech to an empty phone buffer
 YIELD_WARN, YIELD_FAIL = 400.0, 1500.0  # the same from the caller's first sound
+Vantage = Literal["bridge", "phone"]
 
 
 def judge(
-    scenario: Scenario, timeline: Timeline, *, scripted: bool = True, yields_ms: Sequence[float] = ()
+    scenario: Scenario,
+    timeline: Timeline,
+    *,
+    scripted: bool = True,
+    yields_ms: Sequence[float] = (),
+    vantage: Vantage = "bridge",
 ) -> tuple[Finding, ...]:
     """All findings about a call. `scripted` tells that a simulated phone spoke the script; a person
     may do something else, so then too few turns are a warning and no failure. `yields_ms`: for each
-    interruption, from the caller's first recorded sound to the emptied phone buffer."""
+    interruption, from the caller's first recorded sound to the emptied phone buffer. `vantage`: whose
+    records the timeline was read from; the phone knows when the caller spoke, not when it was noticed."""
     return (
-        *_hops(timeline),
+        *_hops(timeline, MISSING if vantage == "bridge" else MISSING_AT_THE_PHONE),
         *_turns(scenario, timeline, scripted),
         *_latency(timeline),
-        *_barge_in(timeline, yields_ms),
+        *_barge_in(timeline, yields_ms, vantage),
         *(_trouble(trouble) for trouble in timeline.troubles),
     )
 
 
-def _hops(timeline: Timeline) -> list[Finding]:
+def _hops(timeline: Timeline, advice: Mapping[Hop, Advice]) -> list[Finding]:
     missing = {row.name for row in timeline.hops if row.status == "missing"}
     causes = [row for row in timeline.hops if row.name in missing and not _needed(row) & missing]
     if missing and not causes:  # a scenario of one's own may let hops wait for each other
         causes = [row for row in timeline.hops if row.name in missing]
-    findings = [_missing(row, timeline) for row in causes]
+    findings = [_missing(row, timeline, advice[row.expected.hop]) for row in causes]
     findings += [_late(row) for row in timeline.hops if row.status == "late"]
     if findings:
         return findings
@@ -49,9 +56,8 @@ def _needed(row: HopRow) -> set[str]:
     return {hop for hop in (row.expected.after, row.expected.needs) if hop not in (None, row.name)}
 
 
-def _missing(row: HopRow, timeline: Timeline) -> Finding:
+def _missing(row: HopRow, timeline: Timeline, advice: Advice) -> Finding:
     """The finding for the first missing hop of a chain; it names those that could not follow."""
-    advice = MISSING[row.expected.hop]
     lost = {row.name}
     for other in timeline.hops:  # expected hops stand in order of time, so one pass finds the chain
         if other.status == "missing" and _needed(other) & lost:
@@ -121,12 +127,12 @@ def _latency(timeline: Timeline) -> list[Finding]:
     return [_gated("call.latency", p95, (LATENCY_WARN, LATENCY_FAIL), summary, fix, evidence)]
 
 
-def _barge_in(timeline: Timeline, yields_ms: Sequence[float]) -> list[Finding]:
+def _barge_in(timeline: Timeline, yields_ms: Sequence[float], vantage: Vantage) -> list[Finding]:
     if not timeline.stops_ms:
         return []
     stop = max(timeline.stops_ms)
     gate, value, since = (STOP_WARN, STOP_FAIL), stop, "the caller's speech was detected"
-    if yields_ms and stop <= STOP_WARN:
+    if yields_ms and (vantage == "phone" or stop <= STOP_WARN):
         gate, value, since = (YIELD_WARN, YIELD_FAIL), max(yields_ms), "the caller began to speak"
     summary = f"Interrupted, the agent fell silent {value:.0f} ms after {since}."
     fix = "clear the phone's buffer at once when the caller speaks; look at turn detection and at the load"

@@ -19,6 +19,8 @@ from ops.errors import OpsError, Refused
 from ops.net.http import Answer, Http
 from ops.vendors.twilio.client import Twilio
 
+CALLER = "+12025550123"  # who rings a webhook: a fictional number
+
 
 @dataclass(frozen=True)
 class Heard:
@@ -28,6 +30,16 @@ class Heard:
     steps: Sequence[Mapping[str, Any]] = ()
     errors: Sequence[Mapping[str, Any]] = ()
     streamed: bool = False
+
+    @staticmethod
+    def of(view: Mapping[str, Any]) -> Heard:
+        """What stands in the simulator's view of a call."""
+        events = _rows(view, "events")
+        return Heard(
+            steps=_rows(view, "steps"),
+            errors=_rows(view, "errors"),
+            streamed=any(event.get("name") == "stream.started" for event in events),
+        )
 
 
 def teach(settings: Settings, number: str, scenario: Scenario) -> bool:
@@ -63,14 +75,46 @@ def heard(settings: Settings, call_sid: str) -> Heard | None:
         if answer.status != 200:
             return None
         view = answer.json()
-    if not isinstance(view, dict):
-        return None
-    events = _rows(view, "events")
-    return Heard(
-        steps=_rows(view, "steps"),
-        errors=_rows(view, "errors"),
-        streamed=any(event.get("name") == "stream.started" for event in events),
-    )
+    return Heard.of(view) if isinstance(view, dict) else None
+
+
+def dial(settings: Settings, webhook: str, scenario: Scenario) -> str:
+    """Let a scripted caller ring the agent behind a voice webhook; the call's SID."""
+    order = {
+        "from": CALLER,
+        "to": settings.twilio_phone_number,
+        "webhook": webhook,
+        "steps": [dict(step) for step in scenario.steps],
+    }
+    with Http(settings.twilio_api_url) as http:
+        answer = _put(http, "POST", "/_sim/dial", order).checked(
+            fix="correct --webhook or the scenario's steps"
+        )
+    return str(answer.json()["call_sid"])
+
+
+def view(settings: Settings, call_sid: str) -> Mapping[str, Any]:
+    """All that the simulated phone says of a call."""
+    with Http(settings.twilio_api_url) as http:
+        found = (
+            http.get(f"/_sim/calls/{call_sid}").checked(fix="start the simulators anew: inv simulate").json()
+        )
+    return found if isinstance(found, dict) else {}
+
+
+def hang_up(settings: Settings, call_sid: str) -> None:
+    """Let the caller hang up; best effort."""
+    with suppress(OpsError), Http(settings.twilio_api_url) as http:
+        http.request("POST", f"/_sim/calls/{call_sid}/hang-up")
+
+
+def sessions(settings: Settings) -> list[Mapping[str, Any]]:
+    """What the simulated model says of its sessions, live and ended; none where it does not run."""
+    with suppress(OpsError), Http(_simulators(settings)["openai"]) as http:
+        answer = http.get("/_sim/sessions")
+        if answer.status == 200 and isinstance(found := answer.json(), dict):
+            return _rows(found, "sessions")
+    return []
 
 
 def audio(settings: Settings, call_sid: str) -> bytes | None:

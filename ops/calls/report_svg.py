@@ -18,9 +18,9 @@ FRAME = 0.02  # seconds that one peak stands for
 def waveform(timeline: Timeline, recording: Recording | None) -> str:
     """Both sides over time, the caller above the agent, with turns and interruptions marked.
 
-    The time axis is the timeline's; the recording begins when the media stream started.
+    The time axis is the timeline's.
     """
-    offset = (timeline.first(Hop.STARTED) or 0.0) / 1000
+    offset = recording.at_ms / 1000 if recording else 0.0
     total = max(timeline.length_ms / 1000, offset + (recording.seconds if recording else 0), 0.5)
     top, bottom = 34, 34 + 2 * TRACK + 14
     parts = [

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -56,13 +56,13 @@ def run(
         raise Unreachable(problem.message, fix="start the stack first: inv start") from None
     if not scripted:
         progress(Progress(0.0, "note", f"{called} rings now: answer it and say what the scenario says"))
-    with _failing(settings, fault, progress):
+    with failing(settings, fault, progress):
         followed = place(settings, script, public_url=address, to=called, progress=progress)
     return conclude(settings, script, followed, scripted=scripted)
 
 
 @contextmanager
-def _failing(settings: Settings, fault: str | None, progress: Callable[[Progress], None]) -> Iterator[None]:
+def failing(settings: Settings, fault: str | None, progress: Callable[[Progress], None]) -> Iterator[None]:
     """With a fault ordered from the simulator that knows it, for this call alone."""
     if fault is None:
         yield
@@ -89,7 +89,9 @@ def conclude(settings: Settings, scenario: Scenario, followed: Followed, *, scri
     recording, problem = None, ""
     if streamed:
         wait = WAV_WAIT if wanted else 0.0
-        recording, problem = _recording(settings, followed.call_sid, folder / "call.wav", wait)
+        recording, problem = recorded(settings, followed.call_sid, folder / "call.wav", wait)
+        if recording:  # it begins with the media stream
+            recording = replace(recording, at_ms=timeline.first(Hop.STARTED) or 0.0)
     yields = _yields(timeline, recording)
     findings = (
         ending.status(followed.status, cut_short=followed.cut_short, seconds=scenario.seconds),
@@ -97,12 +99,26 @@ def conclude(settings: Settings, scenario: Scenario, followed: Followed, *, scri
         *(ending.phone(heard.steps, heard.errors) if heard else ()),
         audio.judge(recording, problem=problem, streamed=streamed, recorded=wanted),
     )
-    data = _data(scenario, followed, timeline, recording, findings) | {"yields_ms": yields}
+    return leave(settings, scenario, followed.call_sid, timeline, recording, findings, yields_ms=yields)
+
+
+def leave(
+    settings: Settings,
+    scenario: Scenario,
+    call_sid: str,
+    timeline: Timeline,
+    recording: audio.Recording | None,
+    findings: tuple[Finding, ...],
+    **more: Any,
+) -> Outcome:
+    """Write what was found into the call's folder; the outcome names the files. `more` data is told, too."""
+    folder = settings.logs / "calls" / call_sid
+    data = _data(scenario, call_sid, timeline, recording, findings) | more
     files = _write(settings, folder, data, timeline, recording, findings)
     return Outcome(findings, {**data, "files": files})
 
 
-def _recording(
+def recorded(
     settings: Settings, call_sid: str, path: Path, wait: float
 ) -> tuple[audio.Recording | None, str]:
     """The recording that the bridge leaves, or else the simulated phone's own, and why there is none."""
@@ -127,7 +143,7 @@ def _yields(timeline: Timeline, recording: audio.Recording | None) -> list[float
     """For each interruption, ms from the caller's first recorded sound to the emptied phone buffer."""
     if recording is None:
         return []
-    zero = timeline.first(Hop.STARTED) or 0.0  # the recording begins with the media stream
+    zero = recording.at_ms
     cleared = [mark.at_ms for mark in timeline.marks if mark.name == Hop.CLEARED]
     began = [(at, audio.onset(recording.caller, at - zero)) for at in cleared]
     return [round(at - zero - onset, 1) for at, onset in began if onset is not None]
@@ -135,14 +151,14 @@ def _yields(timeline: Timeline, recording: audio.Recording | None) -> list[float
 
 def _data(
     scenario: Scenario,
-    followed: Followed,
+    call_sid: str,
     timeline: Timeline,
     recording: audio.Recording | None,
     findings: tuple[Finding, ...],
 ) -> dict[str, Any]:
     good = all(finding.status in ("ok", "warn", "skip") for finding in findings)
     return {
-        "call_sid": followed.call_sid,
+        "call_sid": call_sid,
         "verdict": "ok" if good else "failed",
         "scenario": scenario.name,
         "started": datetime.fromtimestamp(timeline.started, UTC).isoformat(timespec="milliseconds"),

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ops.errors import OpsError
@@ -100,17 +100,63 @@ REPAIR_SHOP = Scenario(
     barge_ins=1,
     seconds=40,
 )
-BUILT_IN: Mapping[str, Scenario] = {REPAIR_SHOP.name: REPAIR_SHOP}
+# What the phone alone can tell of a call to somebody else's agent, which may greet or wait to be asked.
+HEARD = (
+    Expected(Hop.WEBHOOK, 5_000, Hop.PLACED),
+    Expected(Hop.TWIML, 15_000, Hop.WEBHOOK),
+    Expected(Hop.UPGRADED, 60_000, Hop.TWIML),
+    Expected(Hop.STARTED, 2_000, Hop.UPGRADED),
+)
+HEARD_MODEL = (
+    Expected(Hop.MODEL_CONNECTED, 5_000, Hop.STARTED),
+    Expected(Hop.MODEL_READY, 5_000, Hop.MODEL_CONNECTED),
+)
+HEARD_AGENT = (
+    Expected(Hop.FIRST_AUDIO, 30_000, Hop.STARTED),
+    Expected(Hop.AGENT_SPEAKS, 3_000, Hop.FIRST_AUDIO),
+    Expected(Hop.AGENT_SILENT, 60_000, Hop.AGENT_SPEAKS),
+)
+HEARD_TURNS = (
+    Expected(Hop.CALLER_SPEAKS, 30_000, Hop.STARTED),
+    Expected(Hop.CALLER_SILENT, 15_000, Hop.CALLER_SPEAKS),
+    Expected(Hop.ANSWERED, 8_000, Hop.CALLER_SILENT),
+)
+HEARD_BARGE_IN = (Expected(Hop.CLEARED, 2_000, Hop.CALLER_SPEAKS, needs=Hop.ANSWERED),)
+HEARD_GOODBYE = (
+    Expected(Hop.STOPPED, 300_000, Hop.STARTED),
+    Expected(Hop.ENDED, 10_000, Hop.STOPPED),
+)
+
+ANY_AGENT = Scenario(
+    name="any-agent",
+    steps=(
+        {"do": "stream", "timeout_ms": 45_000},
+        {"do": "listen", "quiet_ms": 600, "silent_ms": 2500, "timeout_ms": 20_000},
+        {"do": "say", "line": "caller-hours"},
+        {"do": "listen", "quiet_ms": 600, "timeout_ms": 15_000},
+        {"do": "say", "line": "caller-price"},
+        {"do": "hear", "ms": 1000, "timeout_ms": 15_000},
+        {"do": "say", "line": "caller-book"},
+        {"do": "listen", "quiet_ms": 600, "timeout_ms": 15_000},
+        {"do": "hang-up"},
+    ),
+    hops=(*HEARD, *HEARD_AGENT, *HEARD_TURNS, *HEARD_BARGE_IN, *HEARD_GOODBYE),
+    turns=3,
+    barge_ins=1,
+    seconds=90,
+)
+BUILT_IN: Mapping[str, Scenario] = {one.name: one for one in (REPAIR_SHOP, ANY_AGENT)}
 
 _STEPS: Mapping[str, Mapping[str, type]] = {
     "say": {"line": str},
     "listen": {},
+    "stream": {},
     "hear": {"ms": int},
     "press": {"digits": str},
     "pause": {"ms": int},
     "hang-up": {},
 }
-_OPTIONAL: Mapping[str, type] = {"quiet_ms": int, "timeout_ms": int}
+_OPTIONAL: Mapping[str, type] = {"quiet_ms": int, "silent_ms": int, "timeout_ms": int}
 
 
 def parse(name: str, text: str) -> Scenario:
@@ -144,6 +190,14 @@ def parse(name: str, text: str) -> Scenario:
         barge_ins=barge_ins,
         seconds=_number(name, expect, "seconds", 60),
     )
+
+
+def from_the_phone(scenario: Scenario, *, model: bool = False) -> Scenario:
+    """The same scenario with the hops that the phone can tell of, whoever's agent it talks to; with those
+    of the model where its stand-in was asked, too."""
+    talk = (*HEARD_TURNS, *(HEARD_BARGE_IN if scenario.barge_ins else ())) if scenario.turns else ()
+    hops = (*HEARD, *(HEARD_MODEL if model else ()), *HEARD_AGENT, *talk, *HEARD_GOODBYE)
+    return replace(scenario, hops=hops)
 
 
 def _usual(turns: int, barge_ins: int) -> tuple[Expected, ...]:

@@ -51,3 +51,14 @@ def test_twilios_error_numbers_are_explained() -> None:
     )
     assert "Document parse failure (" in known.summary
     assert unknown.fix == "see https://www.twilio.com/docs/api/errors/9"
+
+
+def test_a_warning_of_twilios_does_not_fail_a_call() -> None:
+    """The message counted all the same."""
+    (found,) = phone([], [{"code": 31951, "message": "unexpected field", "level": "warning"}])
+    assert (found.id, found.status) == ("call.twilio-31951", "warn")
+
+
+def test_a_call_that_came_in_and_was_never_answered() -> None:
+    """Then it was the TwiML that would not take it, not the person."""
+    assert "TwiML" in status("no-answer", cut_short=False, seconds=40, inbound=True).summary

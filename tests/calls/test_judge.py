@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from ops.calls.judge import judge
+from ops.calls.judge import Vantage, judge
 from ops.calls.scenario import REPAIR_SHOP, Expected
 from ops.calls.timeline import read
 from ops.findings import Finding
@@ -131,3 +131,14 @@ def test_what_was_logged_as_wrong_is_found(level: str, id: str, status: str) -> 
     assert finding.status == status
     assert "closed with 1011" in finding.summary
     assert finding.evidence["count"] == 2
+
+
+def test_at_the_phone_the_ear_decides_how_soon_the_agent_fell_silent() -> None:
+    """There the caller's first sound is known, not its detection: 300 ms until silence are good."""
+    late = histories.changed(Hop.CLEARED, lambda record: {**record, "ts": "2026-11-23T06:20:08.791000Z"})
+    timeline = read(REPAIR_SHOP, late)
+    found = {}
+    for vantage in get_args(Vantage):
+        findings = judge(REPAIR_SHOP, timeline, yields_ms=[300.0], vantage=vantage)
+        found[vantage] = next(one.status for one in findings if one.id == "call.barge-in")
+    assert found == {"bridge": "warn", "phone": "ok"}

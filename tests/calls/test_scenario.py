@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from ops.calls.scenario import BARGE_IN, BUILT_IN, REPAIR_SHOP, load, parse
+from ops.calls.advice import MISSING, MISSING_AT_THE_PHONE
+from ops.calls.scenario import BARGE_IN, BUILT_IN, REPAIR_SHOP, Scenario, from_the_phone, load, parse
 from ops.errors import OpsError
 from ops.journal.hops import Hop
 from ops.speech import library
@@ -24,6 +25,24 @@ def test_the_built_in_scenario_expects_every_hop_that_it_can_cause() -> None:
         known.add(expected.hop)
     others = {Hop.TOOL_CALLED, Hop.TOOL_RETURNED, Hop.FILLED, Hop.RESUMED}  # of tools and of trouble
     assert known == set(Hop) - others
+
+
+@pytest.mark.parametrize("scenario", BUILT_IN.values(), ids=BUILT_IN.keys())
+def test_what_the_phone_can_tell_is_a_chain_too(scenario: Scenario) -> None:
+    """Seen from the phone, with the model's stand-in or without: each hop once, after one before it."""
+    for model in (False, True):
+        known = {Hop.PLACED}
+        for expected in from_the_phone(scenario, model=model).hops:
+            assert expected.hop not in known
+            assert {expected.after, expected.needs or expected.after} <= known
+            known.add(expected.hop)
+        assert (Hop.MODEL_READY in known) is model
+        assert Hop.TRUNCATED not in known
+
+
+def test_every_hop_has_its_advice() -> None:
+    """A scenario of one's own may expect any hop."""
+    assert set(MISSING) == set(MISSING_AT_THE_PHONE) == set(Hop)
 
 
 def test_the_built_in_caller_says_recorded_caller_lines() -> None:
