@@ -106,11 +106,14 @@ class Report:
     findings: tuple[Finding, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
     unusable: bool = False  # the settings themselves could not be used: exit code 2
+    interrupted: bool = False  # by Ctrl-C, after which there was still something to tell: exit code 130
 
     @property
     def exit_code(self) -> int:
-        """0 all ok or warn, 2 settings unusable, 3 something failed, 4 something unknown."""
+        """0 all ok or warn, 2 settings unusable, 3 something failed, 4 something unknown, 130 interrupted."""
         statuses = {finding.status for finding in self.findings}
+        if self.interrupted:
+            return 130
         if self.unusable:
             return 2
         if "fail" in statuses:

@@ -1,0 +1,162 @@
+"""The program on a host: whole releases only, whatever happens to it; nothing outside its folder."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.remote import build, deliver, receiver
+from ops.remote.receiver import Base, Refusal
+
+OURS = {"token": "t", "holder": "ann@desk", "place": "p", "reason": "r", "take": False}
+
+
+def cargo(text: str) -> deliver.Cargo:
+    """A release of two files, of which `agent.txt` says `text`."""
+    files = (build.File("inv", b"#!/bin/sh\n", executable=True), build.File("agent.txt", text.encode()))
+    return deliver.cargo(build.Project(files, "label", 0), (), None)
+
+
+def steps(path: Path, text: str, keep: int = 5) -> list[dict[str, Any]]:
+    """All requests of a deploy, its bundle uploaded."""
+    load = cargo(text)
+    path.mkdir(exist_ok=True)
+    (path / "in.tar").write_bytes(
+        build.bundle([one for one in load.contents.values() if isinstance(one, bytes)])
+    )
+    return [
+        {"do": "lock"}, {"do": "absorb", "bundle": "in.tar"}, {"do": "install", "manifest": load.manifest},
+        {"do": "switch", "id": load.id}, {"do": "prune", "keep": keep}, {"do": "unlock"},
+    ]  # fmt: skip
+
+
+def in_force(path: Path) -> str:
+    assert (path / "current/COMPLETE").exists()
+    return (path / "current/agent.txt").read_text()
+
+
+def test_killed_at_any_moment_it_is_old_or_new(tmp_path: Path) -> None:
+    """It dies in the middle of its work: what is in force is whole; the same again, and it holds."""
+    path = tmp_path / "base"
+
+    def ship(text: str, *, after: float | None) -> None:
+        request = {"base": str(path), "word": "w", "steps": steps(path, text, keep=2), **OURS}
+        argv = [sys.executable, receiver.__file__]
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as one:
+            try:
+                out, _ = one.communicate(json.dumps(request).encode(), timeout=after)
+                assert b'"ok"' in out, out
+            except subprocess.TimeoutExpired:
+                one.kill()
+
+    ship("0", after=None)
+    for i in range(1, 16):
+        before = in_force(path)
+        ship(f"{i}", after=0.03 + 0.012 * i)
+        assert in_force(path) in (before, f"{i}")
+    ship("last", after=None)
+    assert in_force(path) == "last"
+    assert len(list((path / "releases").iterdir())) <= 3
+
+
+def test_old_releases_go_but_not_those_in_use(tmp_path: Path) -> None:
+    """N stay, the one before, and whatever a process still works in; contents that nobody needs go too."""
+    path = tmp_path / "base"
+
+    def ship(text: str) -> None:
+        Base(str(path)).answer({"steps": steps(path, text, keep=1), **OURS})
+
+    ship("0")
+    used = (path / "current").resolve()
+    with subprocess.Popen(["sleep", "30"], cwd=used) as working:
+        for i in range(1, 5):
+            ship(f"{i}")
+        assert used.exists()
+        working.kill()
+    ship("last")
+    assert not used.exists()
+    assert len(list((path / "releases").iterdir())) == 2
+    assert len(list((path / "store").iterdir())) == 3
+
+
+def test_back_is_where_we_came_from(tmp_path: Path) -> None:
+    """Not two steps back after a failed deploy, not onto a bad one, not onto one that is not complete."""
+    path = tmp_path / "base"
+    base = Base(str(path))
+    ids = {}
+    for text in ("a", "b", "c"):
+        base.answer({"steps": steps(path, text), **OURS})
+        ids[text] = cargo(text).id
+    (path / "releases/000000000000").mkdir()
+    back = {"steps": [{"do": "lock"}, {"do": "rollback"}, {"do": "unlock"}], **OURS}
+    assert base.answer(back)["to"] == ids["b"]
+    assert base.answer(back)["to"] == ids["a"]
+    with pytest.raises(Refusal, match="no earlier good release"):
+        base.answer(back)
+    assert in_force(path) == "a"
+
+
+def test_a_damaged_upload_is_noticed(tmp_path: Path) -> None:
+    """A content that is not what its name says never reaches the store, nor a release that lacks one."""
+    path = tmp_path / "base"
+    asked = steps(path, "x")
+    with tarfile.open(path / "in.tar", "w") as archive:
+        member = tarfile.TarInfo(build.digest(b"x"))
+        member.size = 1
+        archive.addfile(member, io.BytesIO(b"y"))
+    with pytest.raises(Refusal, match="damaged on its way"):
+        Base(str(path)).answer({"steps": asked, **OURS})
+    assert not (path / "current").exists()
+    release = tmp_path / "good"
+    Base(str(release)).answer({"steps": steps(release, "x"), **OURS})
+    (release / "current/agent.txt").write_text("changed on the host")
+    with pytest.raises(Refusal, match="not what was shipped"):
+        Base(str(release)).answer({"steps": steps(release, "x"), **OURS})
+
+
+def test_a_lost_lock_stops_everything(tmp_path: Path) -> None:
+    """Who no longer holds the lock can change nothing."""
+    path = tmp_path / "base"
+    base = Base(str(path))
+    base.answer({"steps": [{"do": "lock"}], **OURS})
+    theirs = OURS | {"token": "u", "place": "q", "holder": "bob@desk"}
+    with pytest.raises(Refusal, match="ann@desk deploys here"):
+        base.answer({"steps": [{"do": "lock"}], **theirs})
+    base.answer({"steps": [{"do": "lock", "take": True}], **theirs})
+    for step in steps(path, "x")[1:]:
+        with pytest.raises(Refusal, match="went to bob@desk"):
+            base.answer({"steps": [step], **OURS})
+    assert not (path / "releases").exists()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"path": "/etc/x"},
+        {"path": "../x"},
+        {"path": "a/../../x"},
+        {"path": "a//x"},
+        {"path": ""},
+        {"sha256": "../x"},
+    ],
+)
+def test_a_manifest_cannot_lead_out_of_its_release(tmp_path: Path, row: dict[str, str]) -> None:
+    """Paths and contents are checked on the host, too."""
+    path = tmp_path / "base"
+    asked = steps(path, "x")
+    (tmp_path / "x").write_text("x")
+    manifest = {**asked[2]["manifest"]}
+    manifest["files"] = [{**manifest["files"][1], **row}]
+    asked[2]["manifest"] = manifest
+    with pytest.raises(Refusal, match=r"leads out|not named by its hash"):
+        Base(str(path)).answer({"steps": asked, **OURS})
+    assert sorted(os.listdir(tmp_path)) == ["base", "x"]  # noqa: PTH208
+    assert not (path / "current").exists()
