@@ -11,6 +11,10 @@ from typing import Any
 from invoke.context import Context
 from invoke.tasks import task
 
+from ops.program import adopt
+
+adopt()  # teaches the running `inv` its flag -H, before it reads the tasks' own flags
+
 ROOT = Path(__file__).parent
 ONLY = "Only these, a,b,c."
 JSON = "Standard output is exactly one JSON document."
@@ -20,6 +24,11 @@ LIVE = "Demand the real vendors."
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _hosts(c: Context) -> str:
+    """What -H named, for the tasks that run here and drive the hosts."""
+    return str(c.config.get("hosts", ""))
 
 
 def _carry_out(name: str, work: Any, **options: Any) -> None:
@@ -162,17 +171,42 @@ def validate(
         "to": "Call this number (E.164) instead of TWILIO_AGENT_NUMBER.",
         "scenario": "What the caller does: a .json or .toml file.",
         "fault": "Ask a simulator to fail so.", "json": JSON,
+        "webhook": "A simulated caller rings this voice webhook instead, whoever's bridge answers there.",
     }
 )  # fmt: skip
-def call(c: Context, to: str = "", scenario: str = "", fault: str = "", json: bool = False) -> None:
+def call(
+    c: Context, to: str = "", scenario: str = "", fault: str = "", webhook: str = "", json: bool = False
+) -> None:
     """Place a test call, watch every hop, and judge it."""
     from ops.commands.call import call as command
 
     _carry_out(
         "call",
         lambda settings, printer: command(
-            settings, printer, to=to or None, scenario=scenario or None, fault=fault or None
+            settings,
+            printer,
+            to=to or None,
+            scenario=scenario or None,
+            fault=fault or None,
+            webhook=webhook or None,
         ),
+        as_json=json,
+    )
+
+
+@task(
+    help={
+        "only": "Only these, twilio,openai,ngrok.", "json": JSON,
+        "forward": "The port of your bridge; the tunnel leads there.",
+    }
+)  # fmt: skip
+def simulate(c: Context, only: str = "", forward: int = 0, json: bool = False) -> None:
+    """Start the vendors' simulators alone, for a bridge of your own."""
+    from ops.commands.simulate import simulate as command
+
+    _carry_out(
+        "simulate",
+        lambda settings, printer: command(settings, printer, only=_names(only), forward=forward or None),
         as_json=json,
     )
 
@@ -220,6 +254,73 @@ def logs(
 
 @task(
     help={
+        "dirty": "Ship the working tree, not the last commit.", "dry_run": "Print the plan, change nothing.",
+        "again": "Ship under a new name what is there already, or was marked bad.",
+        "take_lock": "Take over the lock of a deploy that died elsewhere.",
+        "keep": "So many releases stay on a host.", "wave": "So many hosts at a time, after the first one.",
+        "reason": "Stands beside the lock and in the audit log.", "json": JSON,
+    }
+)  # fmt: skip
+def deploy(
+    c: Context,
+    dirty: bool = False,
+    dry_run: bool = False,
+    again: bool = False,
+    take_lock: bool = False,
+    keep: int = 5,
+    wave: int = 0,
+    reason: str = "",
+    json: bool = False,
+) -> None:
+    """Ship this project to hosts, one first: inv -H web1,web2 deploy."""
+    from ops.commands.deploy import DeployOptions
+    from ops.commands.deploy import deploy as command
+
+    options = DeployOptions(
+        dirty=dirty, dry_run=dry_run, again=again, take_lock=take_lock, keep=keep, wave=wave, reason=reason
+    )
+    _carry_out(
+        "deploy",
+        lambda settings, printer: command(settings, printer, _hosts(c), options),
+        as_json=json, running=False,
+    )  # fmt: skip
+
+
+@task(
+    help={
+        "to": "This release, instead of the one before.", "dry_run": "Print the plan, change nothing.",
+        "take_lock": "Take over the lock of a deploy that died elsewhere.", "json": JSON,
+    }
+)  # fmt: skip
+def rollback(
+    c: Context, to: str = "", dry_run: bool = False, take_lock: bool = False, json: bool = False
+) -> None:
+    """Go back to the last good release on hosts: inv -H web1,web2 rollback."""
+    from ops.commands.deploy import rollback as command
+
+    _carry_out(
+        "rollback",
+        lambda settings, printer: command(
+            settings, printer, _hosts(c), to=to, take_lock=take_lock, dry_run=dry_run
+        ),
+        as_json=json, running=False,
+    )  # fmt: skip
+
+
+@task(help={"json": JSON})
+def releases(c: Context, json: bool = False) -> None:
+    """List the releases on hosts: inv -H web1,web2 releases."""
+    from ops.commands.deploy import releases as command
+
+    _carry_out(
+        "releases",
+        lambda settings, printer: command(settings, printer, _hosts(c)),
+        as_json=json, running=False,
+    )  # fmt: skip
+
+
+@task(
+    help={
         "args": "More arguments for pytest.", "live": "Run the contract tests against the real vendors.",
         "long": "The long fuzz, soak and rig modes too.", "json": JSON,
     }
@@ -240,4 +341,32 @@ def test(c: Context, args: str = "", live: bool = False, long: bool = False, jso
         "test",
         lambda settings, printer: command(settings, printer, run=run, arguments=arguments),
         as_json=json,
+    )
+
+
+@task(
+    help={
+        "what": "processes (beside other supervisors) or simulators.",
+        "rounds": "How often each is measured.", "long": "simulators: ten minutes of calls.",
+        "only": "processes: only these tools, a,b,c.", "write": "Write the section of docs/benchmarks.md.",
+        "install": "First install the other supervisors, outside the checkout.", "json": JSON,
+    }
+)  # fmt: skip
+def bench(
+    c: Context,
+    what: str,
+    rounds: int = 5,
+    long: bool = False,
+    only: str = "",
+    install: bool = False,
+    write: bool = False,
+    json: bool = False,
+) -> None:
+    """Measure what is promised in figures, each beside its goal."""
+    from ops.commands.bench import BenchOptions
+    from ops.commands.bench import bench as command
+
+    options = BenchOptions(what, rounds, long=long, only=_names(only), install=install, write=write)
+    _carry_out(
+        "bench", lambda settings, printer: command(settings, printer, options), as_json=json, offline=True
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import signal
 import socket
@@ -13,7 +14,22 @@ import pytest
 
 from tests.conftest import Project
 
-TASKS = ("start", "basic", "debug", "cleanup", "status", "validate", "call", "logs", "test")
+TASKS = (
+    "start",
+    "basic",
+    "debug",
+    "cleanup",
+    "status",
+    "validate",
+    "call",
+    "simulate",
+    "logs",
+    "deploy",
+    "rollback",
+    "releases",
+    "test",
+    "bench",
+)
 
 
 def test_every_task_is_listed_and_nothing_else(project: Project) -> None:
@@ -23,7 +39,7 @@ def test_every_task_is_listed_and_nothing_else(project: Project) -> None:
     assert all(task["help"] for task in listed["tasks"])
 
 
-@pytest.mark.parametrize("name", [name for name in TASKS if name not in ("debug", "test", "logs")])
+@pytest.mark.parametrize("name", [name for name in TASKS if name not in ("debug", "test", "logs", "bench")])
 def test_bad_settings_end_with_2_and_one_document(project: Project, name: str) -> None:
     """Unusable settings: exit 2, every fault a finding with its fix, no traceback, the vendor in error."""
     document = project.json(name, TWILIO_ACCOUNT_SID="AC" + secrets.token_hex(16), WEBAPP_PORT="x")
@@ -52,7 +68,7 @@ def test_a_taken_port_is_named_and_nothing_starts(project: Project) -> None:
     assert document["exit_code"] == 3
     (finding,) = [one for one in document["findings"] if one["status"] == "fail"]
     assert str(project.environ["WEBAPP_PORT"]) in finding["summary"]
-    assert "pytest" in json.dumps(finding)
+    assert finding["evidence"]["pid"] == os.getpid()
     assert not [row for row in document["data"].get("services", []) if row["pid"]]
 
 
@@ -135,7 +151,7 @@ def test_debug_shows_the_state_and_no_secret(project: Project) -> None:
     }  # fmt: skip
     assert rows["OPENAI_API_KEY"]["source"] == "stand-in of a simulated vendor"
     holders = {row["service"]: row["holder"] for row in data["ports"]}
-    assert "pytest" in holders["webapp"]
+    assert f"pid {os.getpid()} " in holders["webapp"]
     assert holders["websocket-server"] is None
     assert token not in json.dumps(document)
 

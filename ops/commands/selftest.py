@@ -12,6 +12,7 @@ from ops.config import Settings
 from ops.findings import Report, fail, ok
 from ops.report import Printer
 
+WORKERS = "2"  # the tests mostly wait for real time: more of them than cores
 Run = Callable[[list[str]], int]  # runs a command here and gives its exit code
 
 
@@ -19,7 +20,8 @@ def selftest(settings: Settings, printer: Printer, *, run: Run, arguments: tuple
     """Run the tests; their own output is pytest's, the report is their sum."""
     with tempfile.TemporaryDirectory() as folder:
         xml = Path(folder) / "junit.xml"
-        code = run([sys.executable, "-m", "pytest", f"--junitxml={xml}", *arguments])
+        workers = ["-n", WORKERS, "--dist", "loadfile"]
+        code = run([sys.executable, "-m", "pytest", *workers, f"--junitxml={xml}", *arguments])
         counts = _counts(xml)
     failed = counts["failures"] + counts["errors"]
     summary = f"{counts['tests']} tests, {failed} failed, {counts['skipped']} skipped."
