@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from ops import checks
 from ops.commands.inspection import inspect, rows
 from ops.commands.logs import show, until_after
-from ops.commands.progress import process_line
+from ops.commands.progress import teller
 from ops.config import Settings
 from ops.findings import Report
 from ops.journal import follow
@@ -27,11 +27,7 @@ def debug(
     """Inspect, try the connections, follow. A running stack is left as it is, but for its log level,
     which goes back at the end; a stack that this started, this stops."""
 
-    def tell(event: object) -> None:
-        line = process_line(event)
-        if line:
-            printer.progress(line)
-
+    tell = teller(printer)
     running = status.status(settings).data
     ours = not any(one.get("pid") for one in running.get("services", ()))
     found = inspect(settings, table(settings), running)

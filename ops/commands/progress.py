@@ -1,8 +1,19 @@
-"""Progress of processes and calls as single lines for people. Pure."""
+"""Progress of processes and calls as single lines for people."""
 
 from __future__ import annotations
 
 from ops.processes import outcome as processes
+from ops.report import Printer
+
+
+def teller(printer: Printer) -> processes.Progress:
+    """Tells people every process event that says something new."""
+
+    def tell(event: processes.Event) -> None:
+        if line := process_line(event):
+            printer.progress(line)
+
+    return tell
 
 
 def process_line(event: object) -> str:

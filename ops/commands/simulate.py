@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from ops.commands.progress import process_line
+from ops.commands.progress import teller
 from ops.commands.start import fresh_logs
 from ops.config import Settings
 from ops.errors import OpsError
@@ -97,13 +97,9 @@ def bring_up(
     if not running:
         fresh_logs(settings)
 
-    def tell(event: object) -> None:
-        if line := process_line(event):
-            printer.progress(line)
-
     names = [service.name for service in missing]
     mode = (status(settings).data["mode"] if running else None) or "start"
-    outcome = processes.start(settings, missing, only=names, mode=mode, progress=tell)
+    outcome = processes.start(settings, missing, only=names, mode=mode, progress=teller(printer))
     return outcome.findings, outcome.data
 
 

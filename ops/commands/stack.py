@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ops.commands.progress import process_line
+from ops.commands.progress import teller
 from ops.config import Settings
 from ops.findings import Report
 from ops.processes import status as processes_status
@@ -26,10 +26,7 @@ def status(settings: Settings, printer: Printer, *, watch: bool = False) -> Repo
 def cleanup(settings: Settings, printer: Printer, *, drain: float, now: bool, reset: bool) -> Report:
     """Stop everything of this stack, and show the receipt."""
 
-    def tell(event: object) -> None:
-        line = process_line(event)
-        if line:
-            printer.progress(line)
-
-    outcome = processes_stop.stop(settings, drain_seconds=drain, now=now, reset=reset, progress=tell)
+    outcome = processes_stop.stop(
+        settings, drain_seconds=drain, now=now, reset=reset, progress=teller(printer)
+    )
     return Report("cleanup", settings.vendors, outcome.findings, outcome.data)

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from ops.commands.progress import process_line
+from ops.commands.progress import teller
 from ops.config import Settings
 from ops.findings import Finding, Report
 from ops.journal.rotate import begin_latest
@@ -36,7 +36,7 @@ def start(
         table(settings),
         only=only,
         take_over=take_over,
-        progress=lambda event: _tell(printer, event),
+        progress=teller(printer),
     )
     report = Report("start", settings.vendors, (*settings.warnings, *outcome.findings), outcome.data)
     if not outcome.failed and _has_bridge(settings, only):
@@ -45,7 +45,7 @@ def start(
         return report
     if not printer.json:
         printer.report(report)
-    ended = stay(settings, progress=lambda event: _tell(printer, event))
+    ended = stay(settings, progress=teller(printer))
     return Report("start", settings.vendors, (*settings.warnings, *ended.findings), ended.data)
 
 
@@ -60,7 +60,7 @@ def basic(settings: Settings, printer: Printer, *, only: tuple[str, ...] = ()) -
         only=only,
         mode="basic",
         watch=True,
-        progress=lambda event: _tell(printer, event),
+        progress=teller(printer),
     )
     return Report("basic", settings.vendors, (*settings.warnings, *outcome.findings), outcome.data)
 
@@ -92,9 +92,3 @@ def _soft(finding: Finding) -> Finding:
 def _has_bridge(settings: Settings, only: tuple[str, ...]) -> bool:
     names = {service.name for service in table(settings)}
     return "websocket-server" in names and (not only or "websocket-server" in only)
-
-
-def _tell(printer: Printer, event: object) -> None:
-    line = process_line(event)
-    if line:
-        printer.progress(line)

@@ -271,6 +271,23 @@ def test_strangers_reach_nothing_upstream(root: Path, free_ports: Callable[[int]
     asyncio.run(scenario())
 
 
+def test_a_signed_probe_is_answered_and_counts_as_no_call(
+    root: Path, free_ports: Callable[[int], list[int]]
+) -> None:
+    """The doctor's webhooks get TwiML, use up none of the hour's calls, and leave no call folder behind."""
+
+    async def scenario() -> None:
+        async with world(root, *free_ports(1), MAX_SIGNED_CALLS_PER_HOUR="1") as one:
+            probe = new_call()
+            for _ in range(3):
+                assert "<Stream" in (await one.webhook(probe, TrunklineProbe="1")).text
+            assert "<Stream" in (await one.webhook(new_call())).text
+            assert "<Stream" not in (await one.webhook(new_call())).text
+        assert not (root / "logs/calls" / probe).exists()
+
+    asyncio.run(scenario())
+
+
 def test_a_ticket_is_good_for_one_stream(root: Path, free_ports: Callable[[int], list[int]]) -> None:
     """A second stream of a live call is refused, and so is the used ticket, and the ended call's webhook."""
 
