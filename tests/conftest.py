@@ -37,9 +37,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRe
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """A test that leaves a child process behind fails."""
+    """A test that leaves a child process behind fails; those of its file's fixtures were there before."""
+    mine = psutil.Process(os.getpid())
+    before = mine.children()
     yield
-    left = [child for child in psutil.Process(os.getpid()).children(recursive=True) if _lives(child)]
+    held = {child for one in before if _lives(one) for child in one.children(recursive=True)}
+    left = [one for one in mine.children(recursive=True) if one not in {*before, *held} and _lives(one)]
     assert not left, f"left running: {[child.cmdline() for child in left if _lives(child)]}"
 
 

@@ -6,5 +6,6 @@ stage.py service.py answers.py          programs that carry the bench's token, c
 tools.py install.py trials.py           the supervisors: described, installed, put to the test
 processes.py                            `inv bench processes`: all of them, taking turns
 sink.py phones.py calls.py              `inv bench simulators`: calls placed, frames and marks timed
+rig/                                    hosts with systemd and sshd on this machine, for this and the tests
 call_figures.py                         what that says. Pure
 """
