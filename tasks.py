@@ -346,10 +346,12 @@ def test(c: Context, args: str = "", live: bool = False, long: bool = False, jso
 
 @task(
     help={
-        "what": "processes (beside other supervisors) or simulators.",
-        "rounds": "How often each is measured.", "long": "simulators: ten minutes of calls.",
-        "only": "processes: only these tools, a,b,c.", "write": "Write the section of docs/benchmarks.md.",
-        "install": "First install the other supervisors, outside the checkout.", "json": JSON,
+        "what": "processes (beside other supervisors), bridge (beside other relays) or simulators.",
+        "rounds": "How often each is measured.",
+        "long": "simulators: ten minutes of calls; bridge: an hour of calls that come and go.",
+        "only": "processes: only these tools; bridge: only these designs, a,b,c.",
+        "write": "Write the section of docs/benchmarks.md.",
+        "install": "First install what we are compared with, outside the checkout.", "json": JSON,
     }
 )  # fmt: skip
 def bench(

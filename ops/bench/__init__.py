@@ -5,6 +5,7 @@ machine.py                              what the figures were taken on. Read onl
 stage.py service.py answers.py          programs that carry the bench's token, counted and ended by it
 tools.py install.py trials.py           the supervisors: described, installed, put to the test
 processes.py                            `inv bench processes`: all of them, taking turns
+bridge/                                 `inv bench bridge`: our bridge beside reference relays
 sink.py phones.py calls.py              `inv bench simulators`: calls placed, frames and marks timed
 rig/                                    hosts with systemd and sshd on this machine, for this and the tests
 call_figures.py                         what that says. Pure

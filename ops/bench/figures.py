@@ -13,7 +13,7 @@ from ops.findings import Finding, fail, ok, skip, warn
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured value and the most that it may be.
+    """One measured value and the most that it may be; with `at_least`, the least.
 
     `value` is None where it could not be measured; `note` then says why. An `outcome` (something
     left behind, an extra start) is wrong on any machine; a time or a size may also miss its goal
@@ -27,10 +27,13 @@ class Figure:
     unit: str = ""
     note: str = ""
     outcome: bool = False
+    at_least: bool = False
 
     @property
     def met(self) -> bool | None:
-        return None if self.value is None else self.value <= self.goal
+        if self.value is None:
+            return None
+        return self.value >= self.goal if self.at_least else self.value <= self.goal
 
     @property
     def text(self) -> str:
@@ -39,7 +42,8 @@ class Figure:
 
     @property
     def goal_text(self) -> str:
-        return shown(self.goal, self.unit) if self.goal == 0 else f"at most {shown(self.goal, self.unit)}"
+        limit = "at least " if self.at_least else "" if self.goal == 0 else "at most "
+        return limit + shown(self.goal, self.unit)
 
     @property
     def verdict(self) -> str:

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md as text: one section for each bench, the other one left as it is. Pure."""
+"""docs/benchmarks.md as text: one section for each bench, the others left as they are. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ INTRODUCTION = (
     "Written by the commands named in it; run them again to compare. Each section is one run on one\n"
     "machine: compare within a section, not between machines."
 )
-ORDER = ("Processes", "Simulators")
+ORDER = ("Processes", "Bridge", "Simulators")
 
 
 def section(

@@ -55,7 +55,11 @@ def measure(
         raise UnknownTool(
             f"There is no tool {', '.join(unknown)}.", fix=f"choose from: {', '.join(sorted(known))}"
         )
-    chosen = [tool for tool in tools(folder, install.installed(folder)) if not only or tool.name in only]
+    chosen = [
+        tool
+        for tool in tools(folder, install.installed(folder, install.SUPERVISORS))
+        if not only or tool.name in only
+    ]
     result = Result({tool.name: Row(tool) for tool in chosen})
     for tool in chosen:
         if tool.version is None:

@@ -10,6 +10,7 @@ import hashlib
 import struct
 
 TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
+MASKED, NO_MASK = 0x80, b"\0\0\0\0"
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -55,11 +56,13 @@ def take(buffer: bytearray) -> tuple[int, bytes] | None:
     return opcode, payload
 
 
-def frame(opcode: int, payload: bytes) -> bytes:
-    """One whole frame from a server."""
+def frame(opcode: int, payload: bytes, masked: int = 0) -> bytes:
+    """One whole frame from a server; from a client with `masked=MASKED`, with a key of zero: RFC 6455
+    allows any, and the receiver takes it off all the same."""
     size = len(payload)
+    key = NO_MASK if masked else b""
     if size < 126:
-        return bytes((0x80 | opcode, size)) + payload
+        return bytes((0x80 | opcode, masked | size)) + key + payload
     if size < 1 << 16:
-        return struct.pack(">BBH", 0x80 | opcode, 126, size) + payload
-    return struct.pack(">BBQ", 0x80 | opcode, 127, size) + payload
+        return struct.pack(">BBH", 0x80 | opcode, masked | 126, size) + key + payload
+    return struct.pack(">BBQ", 0x80 | opcode, masked | 127, size) + key + payload

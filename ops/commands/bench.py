@@ -1,4 +1,4 @@
-"""`inv bench processes` and `inv bench simulators`: measured, shown beside the goals, written down."""
+"""`inv bench processes`, `bridge` and `simulators`: measured, shown beside the goals, written down."""
 
 from __future__ import annotations
 
@@ -48,13 +48,16 @@ class BadBench(OpsError):
 
 def bench(settings: Settings, printer: Printer, options: BenchOptions) -> Report:
     """Measure; each goal is a finding, the table is for reading."""
-    benches = {"processes": _processes, "simulators": _simulators}
+    benches = {"processes": _processes, "bridge": _bridge, "simulators": _simulators}
     if options.what not in benches:
         raise BadBench(f"There is no bench {options.what}.", fix=f"choose from: {', '.join(benches)}")
     if not 1 <= options.rounds <= 1000:
         raise BadBench(f"expected rounds from 1 to 1000, got {options.rounds}.", fix="give another number")
     if options.install:
-        install.install(install.cache(), printer.progress)
+        peers = {"processes": install.SUPERVISORS, "bridge": install.RELAYS}
+        if options.what not in peers:
+            raise BadBench(f"The bench {options.what} has nothing to install.", fix="leave --install out")
+        install.install(install.cache(), peers[options.what], printer.progress)
     here = machine()
     done = benches[options.what](options, printer.progress)
     if not printer.json:
@@ -68,6 +71,15 @@ def _processes(options: BenchOptions, progress: Callable[[str], None]) -> Bench:
     result = processes.measure(rounds=options.rounds, only=options.only, progress=progress)
     return Bench(
         processes.figures(result), processes.table(result), processes.notes(result), processes.raw(result)
+    )
+
+
+def _bridge(options: BenchOptions, progress: Callable[[str], None]) -> Bench:
+    from ops.bench.bridge import figures, result, run
+
+    measured = run.measure(result.Sizes(rounds=options.rounds), options.only, progress)
+    return Bench(
+        figures.figures(measured), figures.table(measured), figures.notes(measured), figures.raw(measured)
     )
 
 

@@ -80,7 +80,7 @@ def test_ports_are_none_that_the_kernel_gives_to_clients() -> None:
 
 def test_peers_are_absent_where_none_is_installed(tmp_path: Path) -> None:
     """An empty cache folder holds nobody; ours and bare processes are always there."""
-    assert install.installed(tmp_path) == {}
+    assert install.installed(tmp_path, install.SUPERVISORS) == {}
     present = [tool.name for tool in tools(tmp_path, {}) if tool.version is not None]
     assert present == ["trunkline", "bare"]
 

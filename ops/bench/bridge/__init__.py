@@ -1,0 +1,7 @@
+"""`inv bench bridge`: our bridge and reference relays under the same load.
+
+frames.py book.py result.py figures.py  pure: messages with watermarks, their times, what they say
+phone.py echo.py load.py                the load: callers, a model that echoes, both on one clock
+designs.py relays/ certificate.py       what is measured: how each bridge is started and trusted
+run.py                                  taking turns, level by level
+"""

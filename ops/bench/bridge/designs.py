@@ -1,0 +1,197 @@
+"""The bridges that are measured: ours with all its features on, and reference relays.
+
+Each is a program of its own, started on one core, told its port and the model's address. Ours gets
+what its service gets in the stack; like every other it learns by its environment whom to trust.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ops.bench.answers import serves, until
+from ops.bench.bridge.phone import Door
+from ops.bench.bridge.result import OURS
+from ops.bench.stage import Stage, cpu_seconds, free_ports, pss_kib, waited_seconds
+from ops.config import Settings
+from ops.errors import OpsError
+from ops.processes import procfs
+from ops.processes.environment import for_service, minimal
+from ops.services import builtin
+
+UP = 15.0  # seconds in which a bridge must answer
+RELAYS = Path(__file__).parent / "relays"
+NO_CAPS = {"MAX_LIVE_CALLS": "100000", "MAX_SIGNED_CALLS_PER_HOUR": "1000000"}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Where a bridge is started: its folder, its port, the model's URL, what to trust."""
+
+    folder: Path
+    port: int
+    model: str
+    trusted: Path | None
+
+    @property
+    def trust(self) -> dict[str, str]:
+        """How programs are told to trust the model's certificate: Python's and Node's own way."""
+        if self.trusted is None:
+            return {}
+        return {"SSL_CERT_FILE": str(self.trusted), "NODE_EXTRA_CA_CERTS": str(self.trusted)}
+
+
+@dataclass(frozen=True)
+class Way:
+    """How one design is run, and how a call gets in."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    door: Door
+    answers: Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Design:
+    """One kind of bridge; `version` is None where it is not installed."""
+
+    name: str
+    version: str | None
+    way: Callable[[Scene], Way]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A started bridge."""
+
+    door: Door
+    pid: int
+
+    @property
+    def pids(self) -> set[int]:
+        """Its whole process tree."""
+        return {self.pid, *procfs.descendants([self.pid], procfs.all_stats())}
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of processor time so far."""
+        return sum(map(cpu_seconds, self.pids))
+
+    @property
+    def waited(self) -> float:
+        """Seconds that it was ready to run and had no processor, so far."""
+        return sum(map(waited_seconds, self.pids))
+
+    @property
+    def pss_kib(self) -> float:
+        return sum(map(pss_kib, self.pids))
+
+
+def designs(folder: Path, found: Mapping[str, str]) -> tuple[Design, ...]:
+    """All of them; `found` are the packages installed in `folder`, by version."""
+    fastapi = (
+        f"{found['fastapi']}, uvicorn {found['uvicorn']}" if {"fastapi", "uvicorn"} <= set(found) else None
+    )
+    node = shutil.which("node")
+    return (
+        Design(OURS, "this checkout", _ours),
+        Design("node-ws", found.get("ws") if node else None, lambda scene: _node(scene, node or "", folder)),
+        Design("fastapi", fastapi, lambda scene: _python(scene, "fastapi", str(folder / "venv/bin/python"))),
+        Design(
+            "websockets",
+            _own_version("websockets"),
+            lambda scene: _python(scene, "websockets", sys.executable),
+        ),
+    )
+
+
+@contextmanager
+def running(
+    stage: Stage, design: Design, model_port: int, trusted: Path | None, core: int | None
+) -> Iterator[Running]:
+    """The bridge, started anew on this core, until it answers; afterwards nothing of it is left."""
+    scheme = "ws" if trusted is None else "wss"
+    folder = stage.place()
+    scene = Scene(folder, free_ports(1)[0], f"{scheme}://localhost:{model_port}/v1/realtime", trusted)
+    way = design.way(scene)
+    try:
+        with on_core(core):
+            program = stage.launch(way.argv, folder, {**way.environment, **scene.trust, **stage.mark})
+        if (
+            until(lambda: way.answers() or program.poll() is not None, UP) is None
+            or program.poll() is not None
+        ):
+            raise OpsError(
+                f"{design.name} has not come up: {said(folder)}", fix="start it alone and read its output"
+            )
+        yield Running(way.door, program.pid)
+    finally:
+        stage.end_all()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def said(folder: Path) -> str:
+    """The last words of a program that was started in this folder."""
+    return (folder / "output.txt").read_text("utf-8", "replace")[-400:]
+
+
+@contextmanager
+def on_core(core: int | None) -> Iterator[None]:
+    """What is started within runs on this core alone; None: on any."""
+    before = os.sched_getaffinity(0)
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _ours(scene: Scene) -> Way:
+    token, account = secrets.token_hex(16), f"AC{secrets.token_hex(16)}"
+    origin = f"http://127.0.0.1:{scene.port}"
+    variables = {
+        "TWILIO_ACCOUNT_SID": account, "TWILIO_AUTH_TOKEN": token,
+        "OPENAI_API_KEY": f"sk-{secrets.token_hex(16)}", "OPENAI_REALTIME_URL": scene.model,
+        "PUBLIC_URL": origin, "WEBSOCKET_PORT": str(scene.port), **NO_CAPS,
+    }  # fmt: skip
+    settings = Settings.load(scene.folder, variables)
+    service = next(one for one in builtin(settings) if one.name == "websocket-server")
+    return Way(
+        service.argv, for_service(service, {}),
+        Door(webhook=f"{origin}/twiml", account=account, token=token), lambda: serves(scene.port, "/health"),
+    )  # fmt: skip
+
+
+def _python(scene: Scene, kind: str, python: str) -> Way:
+    argv = (python, str(RELAYS / "relay.py"), kind, str(scene.port), scene.model)
+    return Way(argv, minimal(), Door(_stream(scene)), lambda: _listens(scene.port))
+
+
+def _node(scene: Scene, node: str, folder: Path) -> Way:
+    environment = {**minimal(), "TRUNKLINE_BENCH_PACKAGES": str(folder / "npm" / "package.json")}
+    argv = (node, str(RELAYS / "relay_ws.mjs"), str(scene.port), scene.model)
+    return Way(argv, environment, Door(_stream(scene)), lambda: _listens(scene.port))
+
+
+def _stream(scene: Scene) -> str:
+    return f"ws://127.0.0.1:{scene.port}/media-stream"
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.5):
+        return True
+    return False
+
+
+def _own_version(package: str) -> str:
+    from importlib import metadata
+
+    return metadata.version(package)

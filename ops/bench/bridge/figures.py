@@ -1,0 +1,190 @@
+"""What the runs of the bridge's bench say: figures beside their goals, a table, how to read it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ops.bench.bridge.result import FLOOR, OURS, Result, Run, added, held
+from ops.bench.figures import Figure, middle, shown
+
+FULL = 0.95  # share of its core from which on the load can do no more
+
+
+def figures(result: Result) -> list[Figure]:
+    """What was measured of ours beside the goals."""
+    if OURS not in result.versions:
+        return []
+    return [*_costs(result), _most(result), *_levels(result), *_outcomes(result)]
+
+
+def _costs(result: Result) -> list[Figure]:
+    calls = result.sizes.compared
+    what = f"CPU per call-minute, {calls} calls, TLS to the model, all features on, against "
+    found = []
+    for peer, goal in (("node-ws", 0.65), ("fastapi", 0.4)):
+        ratios = list(_ratios(result.compared, peer))
+        ours, theirs = (_middle(result, name, lambda run: run.cpu_call_minute) for name in (OURS, peer))
+        how = f"{_s(ours)} against {_s(theirs)}; {_spread(ratios)}" if ratios else f"{peer} was not measured"
+        found.append(Figure(f"bench.cpu-{peer}", what + peer, middle(ratios), goal, "×", how))
+    kb = [one.kb for one in result.memory if one.design == OURS and one.tls and one.calls == calls]
+    how = f"median of {len(kb)}" if kb else "not tried"
+    memory = Figure("bench.call-memory", "memory of a call, TLS to the model", middle(kb), 75, "kB", how)
+    return [*found, memory]
+
+
+def _ratios(rounds: Iterable[Sequence[Run]], peer: str) -> Iterable[float]:
+    """Ours against a peer, round by round: both ran within the same minute."""
+    for runs in rounds:
+        cost = {run.design: run.cpu_call_minute for run in runs}
+        if OURS in cost and cost.get(peer):
+            yield cost[OURS] / cost[peer]
+
+
+def _most(result: Result) -> Figure:
+    """The highest level that was held over TLS, and what stopped us."""
+    what = "calls on one core, TLS to the model, p99 added under 20 ms, none lost"
+    most, why = None, "no level was tried"
+    for floor, runs in _pairs(result):
+        if not runs or not runs[0].tls:
+            continue
+        calls = runs[0].calls
+        if held(runs, floor):
+            most, why = calls, "no higher level was tried: at least so many"
+            continue
+        late = max(run.window.late for run in runs)
+        if not all(run.on_pace for run in runs) or max(run.load_cpu for run in runs) > FULL:
+            why = f"at least: at {calls} the load itself was late ({late:.1%} of its frames)"
+        else:
+            why = f"{calls} were not held"
+        break
+    if most is None and why != "no level was tried":
+        most = 0
+    why += "" if result.pinned else "; bridge and load shared all cores"
+    return Figure("bench.calls", what, most, 400, "", why, at_least=True)
+
+
+def _levels(result: Result) -> list[Figure]:
+    found = []
+    for floor, runs in _pairs(result):
+        if not runs or runs[0].tls or runs[0].calls != max(result.sizes.plain):
+            continue
+        how = f"{_p99(runs)} against {_p99(floor)} of the floor, medians of {len(runs)}"
+        what = f"p99 added, {runs[0].calls} calls, no TLS"
+        found.append(Figure("bench.added", what, added(runs, floor), 5, "ms", how))
+    return found
+
+
+def _outcomes(result: Result) -> list[Figure]:
+    mine = [run for runs in result.compared for run in runs if run.design == OURS]
+    mine += [run for floor, runs in _pairs(result) if held(runs, floor) for run in runs]
+    left = [one.left for one in result.hang_ups if one.design == OURS]
+    frames = sum(run.window.frames for run in mine)
+    how = f"of {frames}, in the compared rounds and on every level held" if mine else "not tried"
+    lost, crossed = (sum(get(run) for run in mine) if mine else None for get in (_lost, _crossed))
+    none = f"after {len(left)} hang-ups" if left else "not tried"
+    return [
+        Figure("bench.frames-lost", "frames lost", lost, 0, "", how, outcome=True),
+        Figure("bench.frames-crossed", "frames in another call, or out of order", crossed, 0, "", how,
+               outcome=True),
+        Figure("bench.sessions-left", "model sessions open 2 s after the hang-up",
+               max(left, default=None), 0, "", none, outcome=True),
+    ]  # fmt: skip
+
+
+def table(result: Result) -> list[dict[str, Any]]:
+    """For people: the designs side by side, then ours level by level."""
+    rows = [_row(result, one) for one in _by_design(result)]
+    rows += [_row(result, runs, floor) for floor, runs in _pairs(result) if runs]
+    absent = [name for name, version in result.versions.items() if version is None]
+    return rows + [{"design": name, "calls": "absent"} for name in absent]
+
+
+def _by_design(result: Result) -> list[list[Run]]:
+    names = list(dict.fromkeys(run.design for runs in result.compared for run in runs))
+    names.sort(key=lambda name: (name != FLOOR, name != OURS))
+    return [[run for runs in result.compared for run in runs if run.design == name] for name in names]
+
+
+def _row(result: Result, runs: Sequence[Run], floor: Sequence[Run] = ()) -> dict[str, Any]:
+    first = runs[0]
+    version = result.versions.get(first.design)
+    below = floor or [run for many in result.compared for run in many if run.design == FLOOR]
+    more = added(runs, below) if first.design != FLOOR else None
+    kb = [
+        (one.kb, one.whole_mib)
+        for one in result.memory
+        if (one.design, one.calls, one.tls) == (first.design, first.calls, first.tls)
+    ]
+    return {
+        "design": first.design + (f" {version}" if version not in (None, "this checkout") else ""),
+        "calls": str(first.calls),
+        "to the model": "–" if first.design == FLOOR else "TLS" if first.tls else "plain",
+        "CPU-s per call-minute": "–" if first.design == FLOOR else _spread([r.cpu_call_minute for r in runs]),
+        "core": "–" if first.design == FLOOR else f"{middle(r.cpu for r in runs):.0%}",
+        "p50, ms": f"{middle(r.window.p50 for r in runs):.2f}",
+        "p99, ms": _spread([r.window.p99 for r in runs]),
+        "p99 added, ms": "–" if more is None else f"{more:.2f}",
+        "frames": str(sum(r.window.frames for r in runs)),
+        "lost": str(sum(map(_lost, runs))),
+        "kB a call": f"{middle(one for one, _ in kb):.0f}" if kb else "–",
+        "MiB in all": f"{middle(one for _, one in kb):.0f}" if kb else "–",
+        "load: late, core": f"{max(r.window.late for r in runs):.1%}, {middle(r.load_cpu for r in runs):.0%}",
+        "waited for a core": f"{max(r.waited for r in runs):.0%}, {max(r.load_waited for r in runs):.0%}",
+    }
+
+
+def notes(result: Result) -> list[str]:
+    """What a reader of the table must know."""
+    sizes = result.sizes
+    apart = "The bridge has one core, the load (callers and model) another."
+    found = [
+        "Each call: 50 frames a second up, the model echoes each as a delta, the bridge sends it on with a "
+        "mark behind it, the mark comes back. "
+        + (apart if result.pinned else "Bridge and load share all cores."),
+        "Each frame bears a watermark in its audio; p50 and p99 are the times from the phone, through bridge "
+        "and model, back to the phone, on one clock. The floor is the same load with no bridge between.",
+        f"Windows of {shown(sizes.seconds, 's')} after a warm-up; figures are medians (least-most) of "
+        f"{sizes.rounds}. Ratios are taken round by round, the designs taking turns.",
+        "Trunkline runs as in the stack: signed webhook and upgrade, ticket, journal, marks, pacing, "
+        "metrics; every 5 s an answer ends with transcript and usage. The relays have none of that.",
+        "Frames of the load that leave more than 10 ms late are counted: where they are more than 1 %, or "
+        "its core is full, the limit found is its own. Who waited for a core was disturbed by others.",
+    ]
+    return found + [f"Not measured: {one}" for one in result.trouble]
+
+
+def raw(result: Result) -> dict[str, Any]:
+    """Everything measured, as plain data."""
+    return asdict(result)
+
+
+def _pairs(result: Result) -> list[tuple[list[Run], list[Run]]]:
+    """Floor and ours, level by level."""
+    return list(zip(result.levels[::2], result.levels[1::2], strict=True))
+
+
+def _middle(result: Result, design: str, get: Callable[[Run], float]) -> float | None:
+    return middle(get(run) for runs in result.compared for run in runs if run.design == design)
+
+
+def _lost(run: Run) -> int:
+    return run.window.lost
+
+
+def _crossed(run: Run) -> int:
+    return run.window.crossed
+
+
+def _p99(runs: Sequence[Run]) -> str:
+    value = middle(run.window.p99 for run in runs)
+    return "nothing" if value is None else f"{value:.2f} ms"
+
+
+def _s(value: float | None) -> str:
+    return "nothing" if value is None else f"{value:.3f} s"
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{middle(values):.3f} ({min(values):.3f}-{max(values):.3f})" if values else "–"

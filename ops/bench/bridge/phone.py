@@ -1,0 +1,146 @@
+"""One caller: asks the door as Twilio does, opens the media stream, speaks fifty frames a second."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+
+from ops.bench.bridge import frames
+from ops.bench.bridge.book import Calls, Page
+from ops.errors import Unreachable
+from ops.vendors.twilio import wire as twilio
+
+if TYPE_CHECKING:
+    import httpx
+
+ANSWERED_WITHIN = 5.0  # seconds for the webhook, and for the handshake
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where a call goes in: `webhook` is asked first and signed, or else `stream` is opened as it is."""
+
+    stream: str = ""
+    webhook: str = ""
+    account: str = "AC" + "0" * 32
+    token: str = ""
+
+
+class Phone(WSListener):
+    """A call's media stream, from Twilio's side. A mark comes back with the next frame that is spoken:
+    by then its audio, which began to sound when it came, is played."""
+
+    def __init__(self, calls: Calls, speech: tuple[bytes, ...]) -> None:
+        self.sid = "CA" + secrets.token_hex(16)
+        self.stream = b"MZ" + secrets.token_hex(16).encode()
+        self.page: Page = calls.open()
+        self.gone = asyncio.Event()
+        self.close_code: int | None = None
+        self._calls = calls
+        self._speech = speech
+        self._marks: list[bytes] = []  # to come back
+        self._sequence = 1
+        self._transport: WSTransport | None = None
+
+    async def call(self, door: Door, client: httpx.AsyncClient) -> None:
+        """Open the stream; raises Unreachable where the call is not taken."""
+        url = door.stream
+        parameters: dict[str, str] = {}
+        headers = {}
+        if door.webhook:
+            url, parameters = await self._ask(door, client)
+            headers["X-Twilio-Signature"] = twilio.sign(door.token, url)
+        try:
+            self._transport, _ = await ws_connect(
+                lambda: self, url, extra_headers=headers, websocket_handshake_timeout=ANSWERED_WITHIN
+            )
+        except Exception as problem:  # whatever a handshake can fail with
+            raise Unreachable(f"{url}: {problem}", fix="read the bridge's output") from None
+        start = {
+            "event": "start", "sequenceNumber": "1", "streamSid": self.stream.decode(),
+            "start": {
+                "accountSid": door.account, "callSid": self.sid, "streamSid": self.stream.decode(),
+                "tracks": ["inbound"], "customParameters": parameters,
+                "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
+            },
+        }  # fmt: skip
+        self._write({"event": "connected", "protocol": "Call", "version": "1.0.0"}, start)
+
+    def speak(self, due: float) -> None:
+        """Send the next frame, and the marks that have been played."""
+        transport = self._transport
+        if transport is None or self.gone.is_set():
+            return
+        page, now = self.page, time.monotonic()
+        number = page.leaves(now, due)
+        payload = frames.watermark(page.call, number) + self._speech[number % len(self._speech)]
+        self._sequence += 1
+        messages = [frames.media(self._sequence, number + 1, self.stream, payload)]
+        for name in self._marks:
+            self._sequence += 1
+            messages.append(frames.mark(self._sequence, self.stream, name))
+        self._marks.clear()
+        transport.underlying_transport.write(frames.from_client(messages))
+
+    def hang_up(self, *, politely: bool = True) -> None:
+        """The caller hangs up: with `stop` and a close, or the connection just breaks."""
+        if self._transport is None or self.gone.is_set():
+            return
+        if not politely:
+            self._transport.underlying_transport.abort()
+            return
+        stop = {"event": "stop", "streamSid": self.stream.decode()}
+        self._write(stop)
+        self._transport.send_close()
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type != WSMsgType.TEXT:
+            if frame.msg_type == WSMsgType.CLOSE:
+                self.close_code = frame.get_close_code().value
+                transport.disconnect()
+            return
+        message = frame.get_payload_as_bytes()
+        payload = frames.value(message, b"payload")
+        if payload is not None:
+            try:
+                self.page.comes(payload, time.monotonic())
+            except ValueError:  # something of the bridge's own
+                self._calls.unmarked += 1
+        elif (name := frames.value(message, b"name")) is not None:
+            self._marks.append(name)
+        elif b'"clear"' in message:
+            self._calls.cleared += 1
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.gone.set()
+
+    async def _ask(self, door: Door, client: httpx.AsyncClient) -> tuple[str, dict[str, str]]:
+        """The webhook's TwiML: the stream's URL and its parameters."""
+        form = {
+            "CallSid": self.sid, "AccountSid": door.account, "From": "+12025550123", "To": "+12025550100",
+            "CallStatus": "ringing", "Direction": "inbound", "ApiVersion": "2010-04-01",
+        }  # fmt: skip
+        signature = twilio.sign(door.token, door.webhook, form)
+        answer = await client.post(door.webhook, data=form, headers={"X-Twilio-Signature": signature})
+        stream = ElementTree.fromstring(answer.text).find(".//Stream") if answer.status_code == 200 else None
+        if stream is None:
+            said = f"{answer.status_code} {answer.text[:200]!r}"
+            raise Unreachable(
+                f"{door.webhook}: expected TwiML with a stream, got {said}", fix="read the bridge's output"
+            )
+        return stream.get("url", ""), {
+            one.get("name", ""): one.get("value", "") for one in stream.iter("Parameter")
+        }
+
+    def _write(self, *messages: Mapping[str, object]) -> None:
+        assert self._transport is not None
+        texts = [json.dumps(message).encode() for message in messages]
+        self._transport.underlying_transport.write(frames.from_client(texts))

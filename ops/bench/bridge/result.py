@@ -1,0 +1,96 @@
+"""What a run of the bridge's bench brings home, as values. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ops.bench.bridge.book import Window
+from ops.bench.figures import middle
+
+OURS, FLOOR = "trunkline", "floor"
+ADDED_MS = 20.0  # p99 beyond the floor from which on a level is not held
+ON_PACE = 0.01  # share of the load's own frames that may be late
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured. Seconds, and calls at once."""
+
+    rounds: int = 5
+    seconds: float = 2.0  # of a window
+    warm_up: float = 1.5
+    few: int = 20  # calls that are up when memory is read for the first time
+    compared: int = 100  # calls at which the designs are compared, TLS to the model
+    plain: tuple[int, ...] = (10, 50, 100, 250)
+    tls: tuple[int, ...] = (400, 500, 600, 700, 800)  # until one is not held
+
+
+@dataclass(frozen=True)
+class Run:
+    """One window of one design."""
+
+    design: str
+    calls: int
+    tls: bool
+    window: Window
+    cpu: float  # of one core, taken by the bridge
+    waited: float  # share of the time that it was ready to run and had no core
+    load_cpu: float
+    load_waited: float
+
+    @property
+    def cpu_call_minute(self) -> float:
+        """CPU seconds for a minute of one call."""
+        return self.cpu * 60 / self.calls
+
+    @property
+    def on_pace(self) -> bool:
+        """Whether the load kept its own clock, so that what is late is the bridge's."""
+        return self.window.late <= ON_PACE
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What calls cost a design."""
+
+    design: str
+    calls: int
+    tls: bool
+    kb: float  # for each call
+    whole_mib: float  # with all of them up
+
+
+@dataclass(frozen=True)
+class HangUp:
+    """What was still open at the model after everybody had hung up."""
+
+    design: str
+    calls: int
+    left: int
+
+
+@dataclass
+class Result:
+    """All that was measured."""
+
+    sizes: Sizes
+    versions: dict[str, str | None] = field(default_factory=dict)
+    pinned: bool = True
+    compared: list[list[Run]] = field(default_factory=list)  # one list a round
+    levels: list[list[Run]] = field(default_factory=list)  # one list a design and number of calls
+    memory: list[Memory] = field(default_factory=list)
+    hang_ups: list[HangUp] = field(default_factory=list)
+    trouble: list[str] = field(default_factory=list)
+
+
+def held(runs: Sequence[Run], floor: Sequence[Run]) -> bool:
+    """Whether a level was carried: nothing lost, and the median p99 less than 20 ms above the floor's."""
+    added_ms = added(runs, floor)
+    return added_ms is not None and added_ms < ADDED_MS and not any(run.window.lost for run in runs)
+
+
+def added(runs: Sequence[Run], floor: Sequence[Run]) -> float | None:
+    """ms that the bridge adds at p99: median of the runs less median of the floor's."""
+    ours, below = middle(run.window.p99 for run in runs), middle(run.window.p99 for run in floor)
+    return None if ours is None or below is None else ours - below

@@ -1,0 +1,151 @@
+"""`inv bench bridge`: every design under the same load, the bridge on one core and the load on another."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ops.bench import install
+from ops.bench.bridge import certificate
+from ops.bench.bridge.designs import Design, Running, designs, running
+from ops.bench.bridge.load import Load, NotUp, soon
+from ops.bench.bridge.phone import Door
+from ops.bench.bridge.result import FLOOR, OURS, HangUp, Memory, Result, Run, Sizes, held
+from ops.bench.stage import Stage, cpu_seconds, stage, waited_seconds
+from ops.errors import OpsError
+
+HUNG_UP = 2.0  # seconds after the hang-up until the model's sessions must be closed
+
+
+class UnknownDesign(OpsError):
+    """`--only` names a design that does not exist."""
+
+    exit_code = 2
+
+
+def measure(sizes: Sizes, only: Sequence[str], progress: Callable[[str], None]) -> Result:
+    """Run everything. Ends what it started, also when it is interrupted. Raises OpsError."""
+    folder = install.cache()
+    every = designs(folder, install.installed(folder, install.RELAYS))
+    floor = Design(FLOOR, "no bridge", every[0].way)
+    if unknown := [name for name in only if name not in {one.name for one in every}]:
+        known = ", ".join(one.name for one in every)
+        raise UnknownDesign(f"There is no design {', '.join(unknown)}.", fix=f"choose from: {known}")
+    chosen = [one for one in every if not only or one.name in only]
+    result = Result(sizes, {one.name: one.version for one in chosen})
+    for one in chosen:
+        if one.version is None:
+            progress(f"{one.name} is not installed here and is left out; --install installs it")
+    present = [one for one in chosen if one.version is not None]
+    with stage() as here, _apart() as cores:
+        result.pinned = cores is not None
+        place = here.place()
+        bench = Bench(here, cores, *certificate.make(place), result, progress)
+        bench.compare([floor, *present])
+        if any(one.name == OURS for one in present):
+            bench.climb(floor, next(one for one in present if one.name == OURS))
+    return result
+
+
+@dataclass
+class Bench:
+    """The stage, and what all runs have in common."""
+
+    here: Stage
+    core: int | None
+    trusted: Path
+    context: ssl.SSLContext
+    result: Result
+    progress: Callable[[str], None]
+
+    def compare(self, present: list[Design]) -> None:
+        """Every design at the same load, taking turns; each begins a round once."""
+        sizes = self.result.sizes
+        for number in range(sizes.rounds):
+            turn, runs = number % len(present), []
+            for design in (*present[turn:], *present[:turn]):
+                self.progress(f"round {number + 1} of {sizes.rounds}: {design.name}, {sizes.compared} calls")
+                runs += self.live(design, sizes.compared, tls=design.name != FLOOR, windows=1)
+            self.result.compared.append(runs)
+
+    def climb(self, floor: Design, ours: Design) -> None:
+        """More and more calls, each level beside the floor; over TLS until one is not held."""
+        sizes = self.result.sizes
+        for calls, tls in (*((one, False) for one in sizes.plain), *((one, True) for one in sizes.tls)):
+            self.progress(f"{calls} calls{', TLS to the model' if tls else ''}, beside the floor")
+            below = self.live(floor, calls, tls=False, windows=sizes.rounds)
+            runs = self.live(ours, calls, tls=tls, windows=sizes.rounds)
+            self.result.levels += [below, runs]
+            if tls and not held(runs, below):
+                return
+
+    def live(self, design: Design, calls: int, *, tls: bool, windows: int) -> list[Run]:
+        """One life of a design; what its windows were. Trouble is noted and gives none."""
+        with asyncio.Runner(loop_factory=_fast_loop) as runner:
+            try:
+                return runner.run(self._live(design, calls, tls, windows))
+            except NotUp as problem:
+                self.result.trouble.append(f"{design.name}, {calls} calls: {problem}")
+                return []
+
+    async def _live(self, design: Design, calls: int, tls: bool, windows: int) -> list[Run]:
+        async with Load(self.context if tls else None) as load:
+            if design.name == FLOOR:
+                door = Door(f"ws://127.0.0.1:{load.model.port}/floor")
+                await load.bring_up(door, calls)
+                return [await self._window(design, None, load, calls, tls) for _ in range(windows)]
+            with running(
+                self.here, design, load.model.port, self.trusted if tls else None, self.core
+            ) as bridge:
+                few = min(self.result.sizes.few, calls // 2)
+                await load.bring_up(bridge.door, few)
+                await asyncio.sleep(self.result.sizes.warm_up)
+                before = bridge.pss_kib
+                await load.bring_up(bridge.door, calls - few)
+                await asyncio.sleep(self.result.sizes.warm_up)
+                after = bridge.pss_kib
+                runs = [await self._window(design, bridge, load, calls, tls) for _ in range(windows)]
+                kb = (after - before) * 1.024 / max(1, calls - few)
+                self.result.memory.append(Memory(design.name, calls, tls, kb, after / 1024))
+                await load.hang_up()
+                await soon(lambda: not load.model.open, HUNG_UP)
+                self.result.hang_ups.append(HangUp(design.name, calls, len(load.model.open)))
+                return runs
+
+    async def _window(self, design: Design, bridge: Running | None, load: Load, calls: int, tls: bool) -> Run:
+        def spent() -> tuple[float, ...]:
+            me = os.getpid()
+            theirs = (bridge.cpu, bridge.waited) if bridge else (0.0, 0.0)
+            return (*theirs, cpu_seconds(me), waited_seconds(me), time.monotonic())
+
+        marks: list[tuple[float, ...]] = []
+        window = await load.window(self.result.sizes.seconds, lambda: marks.append(spent()))
+        *spans, lasted = (after - before for before, after in zip(*marks, strict=True))
+        cpu, waited, load_cpu, load_waited = (one / lasted for one in spans)
+        return Run(design.name, calls, tls, window, cpu, waited, load_cpu, load_waited)
+
+
+def _fast_loop() -> asyncio.AbstractEventLoop:
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
+@contextmanager
+def _apart() -> Iterator[int | None]:
+    """This process on one core; the core that is left for the bridge, None where there is no other."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        yield None
+        return
+    os.sched_setaffinity(0, set(cores[1:]))
+    try:
+        yield cores[0]
+    finally:
+        os.sched_setaffinity(0, set(cores))

@@ -1,0 +1,89 @@
+"""What the bridge's bench makes of its runs: ratios round by round, the highest level, at least so many."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ops.bench.bridge.book import Window
+from ops.bench.bridge.figures import figures, notes, table
+from ops.bench.bridge.result import FLOOR, OURS, HangUp, Memory, Result, Run, Sizes
+from ops.bench.figures import Figure
+
+GOOD = Window(5000, 0, 0, 0.5, 2.0, 1.0, 0.8, 0.0, 0)
+VERSIONS = {OURS: "this checkout", "node-ws": "8", "fastapi": None, "websockets": "17"}
+
+
+def run(design: str, cpu: float = 0.2, *, calls: int = 100, tls: bool = True, **changes: float) -> Run:
+    return Run(design, calls, tls, replace(GOOD, **changes), cpu, 0.0, 0.3, 0.0)  # type: ignore[arg-type]
+
+
+def result(*levels: tuple[Run, Run]) -> Result:
+    """Two rounds against Node, and levels: floor and ours."""
+    made = Result(Sizes(rounds=1, plain=(250,)), VERSIONS)
+    made.compared = [
+        [run(FLOOR, 0.0), run(OURS, 0.2), run("node-ws", 0.4)],
+        [run(OURS, 0.2), run("node-ws", 0.2), run(FLOOR, 0.0)],
+    ]
+    made.levels = [[one] for pair in levels for one in pair]
+    made.memory = [Memory(OURS, 100, True, 70.0, 50.0), Memory(OURS, 10, False, 5000.0, 50.0)]
+    made.hang_ups = [HangUp(OURS, 100, 0), HangUp("node-ws", 100, 7)]
+    return made
+
+
+def found(made: Result) -> dict[str, Figure]:
+    return {one.id: one for one in figures(made)}
+
+
+def level(calls: int, *, tls: bool = True, floor_p99: float = 1.0, **changes: float) -> tuple[Run, Run]:
+    return run(FLOOR, calls=calls, tls=False, p99=floor_p99), run(OURS, calls=calls, tls=tls, **changes)
+
+
+def test_ratios_are_of_one_round() -> None:
+    """0.5 and 1.0 give 0.75, whatever the medians of each are; a peer that is absent is not invented."""
+    figure = found(result())
+    assert figure["bench.cpu-node-ws"].value == 0.75
+    assert figure["bench.cpu-fastapi"].value is None
+    assert figure["bench.call-memory"].value == 70.0
+    assert figure["bench.sessions-left"].value == 0
+
+
+def test_the_highest_level_counts_up_to_the_first_that_was_not_held() -> None:
+    """400 held, 500 lost a frame: 400; that 600 would have been held does not matter."""
+    made = result(level(400), level(500, lost=1), level(600))
+    figure = found(made)["bench.calls"]
+    assert (figure.value, figure.met) == (400, True)
+    assert "500 were not held" in figure.note
+    assert found(result(level(400, p99=22.0)))["bench.calls"].value == 0
+    assert found(result())["bench.calls"].value is None
+
+
+def test_where_the_load_is_late_the_limit_is_its_own() -> None:
+    """The report then says at least so many; and so it does at the top of the ladder."""
+    late = found(result(level(400), level(500, p99=90.0, late=0.02)))["bench.calls"]
+    assert (late.value, late.note.startswith("at least")) == (400, True)
+    assert "at least" in found(result(level(400)))["bench.calls"].note
+
+
+def test_added_is_beside_the_floor() -> None:
+    """p99 of 250 calls without TLS, less what the load itself shows."""
+    figure = found(result(level(250, tls=False, p99=4.0, floor_p99=1.5)))["bench.added"]
+    assert figure.value == 2.5
+
+
+def test_lost_and_crossed_frames_are_outcomes() -> None:
+    """One lost at the compared load fails on any machine."""
+    made = result()
+    made.compared[0][1] = run(OURS, lost=1, crossed=2)
+    figure = found(made)
+    assert figure["bench.frames-lost"].finding().status == "fail"
+    assert figure["bench.frames-crossed"].value == 2
+
+
+def test_the_table_has_every_design_and_level() -> None:
+    """Floor first, ours, the others, then the levels; who is not installed is named."""
+    rows = table(result(level(250, tls=False)))
+    names = [row["design"] for row in rows]
+    assert names == ["floor", "trunkline", "node-ws 8", "trunkline", "fastapi"]
+    assert rows[-1]["calls"] == "absent"
+    assert rows[3]["p99 added, ms"] == "1.00"
+    assert any("watermark" in note for note in notes(result()))

@@ -1,0 +1,28 @@
+"""One real, tiny run: our bridge and a relay, over TLS, two calls for half a second."""
+
+from __future__ import annotations
+
+import os
+
+from ops.bench.bridge import run
+from ops.bench.bridge.figures import figures, table
+from ops.bench.bridge.result import FLOOR, OURS, Sizes
+
+
+def test_two_calls_from_end_to_end() -> None:
+    """Frames come back through each design, in their own calls; nothing is left open or pinned."""
+    cores = os.sched_getaffinity(0)
+    sizes = Sizes(rounds=1, seconds=0.4, warm_up=0.1, few=1, compared=2, plain=(), tls=())
+    result = run.measure(sizes, (OURS, "websockets"), lambda _: None)
+    runs = {one.design: one for one in result.compared[0]}
+    assert not result.trouble
+    assert set(runs) == {FLOOR, OURS, "websockets"}
+    for one in runs.values():
+        assert one.window.frames >= 30
+        assert (one.window.lost, one.window.crossed) == (0, 0)
+    assert 0 < runs[FLOOR].window.p50 < runs[OURS].window.p50
+    assert runs[OURS].cpu > 0
+    assert [one.left for one in result.hang_ups] == [0, 0]
+    assert {one.id: one.value for one in figures(result)}["bench.frames-lost"] == 0
+    assert len(table(result)) == 3
+    assert os.sched_getaffinity(0) == cores
