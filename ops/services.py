@@ -71,6 +71,7 @@ _CAPS = (
     "MAX_LIVE_CALLS", "MAX_SIGNED_CALLS_PER_HOUR", "MAX_SECONDS_PER_CALL", "MAX_DOLLARS_PER_CALL",
     "MAX_UNAUTHENTICATED_PER_ADDRESS",
 )  # fmt: skip
+_BRIDGE = ("WEBSOCKET_LIBRARY",)
 _TIMES = ("TIMEOUT_WEBSOCKET_CONNECTION", "RETRY_INTERVAL", "MAX_RETRIES_WEBSOCKET")
 
 
@@ -133,7 +134,7 @@ def _websocket_server(settings: Settings) -> Service:
         ready=Ready("http", "/health"),
         after=() if settings.public_url else ("ngrok",),
         env=settings.environment(
-            (*_TWILIO, *_TWILIO_REST, *_MODEL, *_PLACES, *_COMMON, *_CAPS, *_TIMES, "RECORD_CALLS")
+            (*_TWILIO, *_TWILIO_REST, *_MODEL, *_PLACES, *_COMMON, *_CAPS, *_BRIDGE, *_TIMES, "RECORD_CALLS")
         ),
         drains=True,
     )

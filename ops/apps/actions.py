@@ -6,31 +6,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class ToPhone:
+
+class ToPhone(Struct, frozen=True):
+    """Send this message to the phone."""
+
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ToModel:
+class ToModel(Struct, frozen=True):
+    """Send this command to the model."""
+
     text: str
 
 
-@dataclass(frozen=True)
-class OpenModel:
+class OpenModel(Struct, frozen=True):
     """Open a Realtime socket, in place of any earlier one; what comes from it is told with its generation."""
 
     generation: int = 1
 
 
-@dataclass(frozen=True)
-class CloseModel:
+class CloseModel(Struct, frozen=True):
     """Close the Realtime socket: nothing more is wanted of it."""
 
 
-@dataclass(frozen=True)
-class RunTool:
+class RunTool(Struct, frozen=True):
     """Run one of the agent's tools, once, and tell `tool_done`."""
 
     call_id: str
@@ -38,41 +39,36 @@ class RunTool:
     arguments: str
 
 
-@dataclass(frozen=True)
-class Transfer:
+class Transfer(Struct, frozen=True):
     """Connect the caller to this number by updating the live call; tell `transferred`."""
 
     number: str
 
 
-@dataclass(frozen=True)
-class Remember:
+class Remember(Struct, frozen=True):
     """An event of the call that must outlive this process: one line of the call's file."""
 
     event: str
     fields: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Hangup:
+class Hangup(Struct, frozen=True):
     """The call is over: close both sockets; the phone's with this code."""
 
     code: int
     reason: str
 
 
-@dataclass(frozen=True)
-class Note:
+class Note(Struct, frozen=True):
     """Something for the journal."""
 
     level: str
     event: str
     message: str = ""
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True)
-class Measure:
+class Measure(Struct, frozen=True):
     """A number for the metrics: which series, and its value."""
 
     series: str

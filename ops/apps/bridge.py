@@ -12,18 +12,21 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
 
-from ops.apps.listener import listener
+from ops.apps.listener import MEDIA_PATH, Take, listener
 from ops.apps.switchboard import Switchboard
+from ops.apps.transports import FROM_PHONE
 from ops.config import Settings
 from ops.journal import write as journal
 
-FRAME_LIMIT = 64 * 1024
+LAST_WORDS = 3.0  # seconds for calls that were ended at once to close their sockets
 
 log = journal.logger(__name__)
 
@@ -56,15 +59,15 @@ async def orphaned(bridge: Switchboard, server: uvicorn.Server) -> None:
 
 async def serve(settings: Settings, given: socket.socket | None = None, orders: int | None = None) -> None:
     """Serves until SIGTERM and the end of the last call; a second SIGTERM ends it at once."""
-    bridge = Switchboard(settings)
+    bridge, streams, take = _switchboard(settings)
     server = _Server(
         uvicorn.Config(
-            Starlette(routes=bridge.routes()),
+            Starlette(routes=[*bridge.routes(), *streams]),
             host="127.0.0.1",
             port=settings.websocket_port,
-            http=listener(settings.max_unauthenticated_per_address, bridge.refused),
+            http=listener(settings.max_unauthenticated_per_address, bridge.refused, take),
             ws="websockets-sansio",
-            ws_max_size=FRAME_LIMIT,
+            ws_max_size=FROM_PHONE,
             ws_per_message_deflate=False,
             lifespan="off",
             log_config=None,
@@ -102,11 +105,26 @@ async def serve(settings: Settings, given: socket.socket | None = None, orders: 
     log.success("service.started", f"The bridge listens on port {settings.websocket_port}.")
     try:
         await server.serve([given] if given is not None else None)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(bridge.idle.wait(), LAST_WORDS)
     finally:
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
         bridge.book.close()
+
+
+def _switchboard(settings: Settings) -> tuple[Switchboard, list[WebSocketRoute], Take | None]:
+    """The switchboard on the library of the settings, and how the phone's streams reach it."""
+    if settings.websocket_library == "picows":
+        from ops.apps.transports import on_picows
+
+        bridge = Switchboard(settings, on_picows.dial)
+        return bridge, [], on_picows.PhoneDoor(bridge).take
+    from ops.apps.transports import on_websockets
+
+    bridge = Switchboard(settings, on_websockets.dial)
+    return bridge, [WebSocketRoute(MEDIA_PATH, partial(on_websockets.stream, bridge))], None
 
 
 def main() -> None:
@@ -126,7 +144,10 @@ def main() -> None:
                 "signature can be checked. Start it with inv start, or set both.",
             )
             sys.exit(2)
-        asyncio.run(serve(settings, given, options.orders))
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(settings, given, options.orders))
     finally:
         journal.close()
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
-from contextlib import suppress
+import contextvars
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,23 +26,24 @@ from ops.apps.actions import (
 from ops.apps.recording import Recording
 from ops.apps.session import Session
 from ops.apps.tools import Toolbox
+from ops.apps.transports import Address, Closed, NotOpened, Socket
 from ops.config import Settings
-from ops.errors import OpsError, Unreachable
+from ops.errors import OpsError
 from ops.journal.hops import Hop
 from ops.journal.write import logger
 from ops.net.retry import Policy
-from ops.net.websocket import Change, ReconnectingWebSocket, State
 from ops.vendors.openai import wire as model
+from ops.vendors.openai.events import Audio
 from ops.vendors.twilio import wire as phone
 
 if TYPE_CHECKING:
-    from starlette.websockets import WebSocket
-
     from ops.apps.dialogue import Entry
 
-QUEUED_MESSAGES = 2000  # for a socket that does not take them: about 40 s of audio, then the call ends
 AWAKE = 1.0  # seconds between two looks at the clock at most
+STRAINED = 5.0  # seconds in which a phone that takes nothing must begin to
 FINAL = frozenset({401, 403, 404, 3000, 4000})  # HTTP statuses and close codes that trying again cannot help
+FRAMES = frozenset({phone.Media, phone.Mark})  # fifty a second: they bring nothing forward
+Dial = Callable[[Address], Awaitable[Socket]]
 
 log = logger(__name__)
 
@@ -49,16 +51,17 @@ log = logger(__name__)
 class Call:
     """A live call, from its accepted start message until both sockets are closed.
 
-    `remember` gets the rows that must outlive this process, `measure` the numbers for the metrics,
-    `watch` each message of the model that is not audio.
+    `dial` opens sockets to the model. `remember` gets the rows that must outlive this process, `measure` the
+    numbers for the metrics, `watch` each message of the model that is not audio.
     """
 
     def __init__(
         self,
-        socket: WebSocket,
+        socket: Socket,
         start: phone.Start,
         settings: Settings,
         agent: Agent,
+        dial: Dial,
         *,
         record: bool,
         folder: Path,
@@ -68,15 +71,17 @@ class Call:
         resumed: bool = False,
         remember: Callable[[Remember], None] = lambda row: None,
         measure: Callable[[Measure], None] = lambda number: None,
-        watch: Callable[[str], None] = lambda text: None,
+        watch: Callable[[str | bytes], None] = lambda message: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()  # names the call in the journal
+        self._names = {"call_sid": start.call_sid, "stream_sid": start.stream_sid}
         self.began = self._loop.time()
         self.frame_at = self.began
         self.closed = asyncio.Event()
         self._socket = socket
-        self._sid = start.call_sid
         self._settings = settings
+        self._dial = dial
         self._folder = folder
         self._toolbox = toolbox or Toolbox()
         self._remember, self._measure, self._watch = remember, measure, watch
@@ -85,12 +90,13 @@ class Call:
         self._session = Session(
             start, agent, self.began, self._recording, past=past, turns=turns, resumed=resumed, policy=policy
         )
-        self._model: ReconnectingWebSocket | None = None
-        self._sockets: set[ReconnectingWebSocket] = set()  # those that may still be open
-        self._to_phone: asyncio.Queue[str] = asyncio.Queue(QUEUED_MESSAGES)
-        self._to_model: asyncio.Queue[str] = asyncio.Queue(QUEUED_MESSAGES)
+        self._model: Socket | None = None
+        self._sockets: set[Socket] = set()  # of the model, those that may still be open
+        self._dialling: asyncio.Task[None] | None = None
         self._over: asyncio.Future[Hangup] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = 0.0
+        self._strained_since: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -100,9 +106,9 @@ class Call:
 
     async def run(self) -> None:
         """Carries the call to its end and leaves nothing open."""
-        self._start(self._read_phone)
-        self._start(self._write, self._to_phone, self._socket.send_text)
         self._carry_out(self._session.begin())
+        self._socket.deliver_to(self._from_phone, self._phone_closed)
+        self._set_timer()
         try:
             hangup = await self._over
         except asyncio.CancelledError:
@@ -121,130 +127,171 @@ class Call:
         """The stream is dead although its socket does not say so: another one has come for the call."""
         self._carry_out(self._session.phone_lost(cause, self._loop.time()))
 
-    def _carry_out(self, actions: Iterable[Action], *, wake: bool = True) -> None:
+    def _carry_out(self, actions: Iterable[Action]) -> bool:
+        """Whether there was more to carry out than frames to pass on."""
+        more = False
         for action in actions:
-            match action:
-                case ToPhone(text):
-                    self._queue(self._to_phone, text)
-                case ToModel(text):
-                    self._queue(self._to_model, text)
-                case Note():
-                    _write_down(action)
-                case Measure():
-                    self._measure(action)
-                case Remember():
-                    self._remember(action)
-                case OpenModel(generation):
-                    self._open_model(generation)
-                case CloseModel():
-                    self._close_model()
-                case RunTool():
-                    self._start(self._run_tool, action)
-                case Transfer(number):
-                    self._start(self._transfer, number)
-                case Hangup():
-                    if not self._over.done():
-                        self._over.set_result(action)
-        if wake:
-            self._set_timer()
+            kind = type(action)
+            if kind is ToPhone:
+                if not self._socket.strained:  # what a phone does not take now would be stale later
+                    self._socket.send(action.text)  # type: ignore[union-attr]
+            elif kind is ToModel:
+                if self._model is not None:
+                    self._model.send(action.text)  # type: ignore[union-attr]
+            else:
+                more = True
+                self._carry_out_more(action)
+        return more
 
-    def _queue(self, queue: asyncio.Queue[str], text: str) -> None:
-        try:
-            queue.put_nowait(text)
-        except asyncio.QueueFull:
-            if not self._over.done():
-                self._over.set_result(Hangup(1011, "the other side does not take its messages"))
+    def _carry_out_more(self, action: Action) -> None:
+        match action:
+            case Note():
+                self._write_down(action)
+            case Measure():
+                self._measure(action)
+            case Remember():
+                self._remember(action)
+            case OpenModel(generation):
+                self._close_model()
+                self._dialling = self._start(self._open_model, generation)
+            case CloseModel():
+                self._close_model()
+            case RunTool():
+                self._start(self._run_tool, action)
+            case Transfer(number):
+                self._start(self._transfer, number)
+            case Hangup():
+                if not self._over.done():
+                    self._over.set_result(action)
+
+    def _happened(self, actions: Iterable[Action]) -> None:
+        """Carry out what follows, and wake when the session wants to be woken next."""
+        self._carry_out(actions)
+        self._set_timer()
 
     def _set_timer(self) -> None:
         """Wake no later than the session asks; too early does no harm."""
-        if self._over.done():
-            return
-        wake_at = min(self._session.wake_at(), self._loop.time() + AWAKE)
+        if not self._over.done():
+            self._wake_by(min(self._session.wake_at(), self._loop.time() + AWAKE))
+
+    def _wake_by(self, at: float) -> None:
         if self._timer is not None:
-            if self._timer.when() <= wake_at:
+            if self._wakes_at <= at:
                 return
             self._timer.cancel()
-        self._timer = self._loop.call_at(wake_at, self._on_timer)
+        self._wakes_at = at
+        self._timer = self._loop.call_at(at, self._on_timer, context=self._context)
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._carry_out(self._session.on_time(self._loop.time()))
+        now = self._loop.time()
+        self._happened(self._session.on_time(now))
+        if self._strained(now):
+            self._happened(self._session.phone_lost("it does not take what it is sent", now))
+        if self._model is not None and self._model.strained:
+            self._happened(self._session.model_lost("it does not take what it is sent", now))
+
+    def _strained(self, now: float) -> bool:
+        if not self._socket.strained:
+            self._strained_since = None
+        elif self._strained_since is None:
+            self._strained_since = now
+        return self._strained_since is not None and now - self._strained_since >= STRAINED
 
     # The phone.
 
-    async def _read_phone(self) -> None:
-        while True:
-            message = await self._socket.receive()
-            now = self.frame_at = self._loop.time()
-            if message["type"] == "websocket.disconnect":
-                self._carry_out(self._session.phone_lost(f"code {message.get('code')}", now))
-                return
-            text = message.get("text")
-            decoded = phone.decode(text) if text is not None else phone.Garbage("expected text, got binary")
-            frame = isinstance(decoded, phone.Media)  # fifty a second: these never make anything due at once
-            self._carry_out(self._session.on_phone(decoded, now), wake=not frame or self._timer is None)
+    def _from_phone(self, message: str | bytes) -> None:
+        if self._over.done():
+            return
+        self.frame_at = now = self._loop.time()
+        try:
+            if isinstance(message, str):
+                decoded = phone.decode(message)
+            else:
+                decoded = phone.Garbage("expected text, got binary")
+            more = self._carry_out(self._session.on_phone(decoded, now))
+            if more or type(decoded) not in FRAMES:
+                self._set_timer()
+        except Exception:
+            self._crashed()
+
+    def _phone_closed(self, closed: Closed) -> None:
+        if not self._over.done():
+            self._happened(self._session.phone_lost(f"code {closed.code}", self._loop.time()))
 
     async def _transfer(self, number: str) -> None:
         from ops.vendors.twilio.client import Twilio
 
         def update() -> None:
             with Twilio.of(self._settings) as twilio:
-                twilio.redirect(self._sid, phone.dial(number))
+                twilio.redirect(self._names["call_sid"], phone.dial(number))
 
         problem = None
         try:
             await asyncio.to_thread(update)
         except OpsError as error:
             problem = error.message
-        self._carry_out(self._session.transferred(problem, self._loop.time()))
+        self._happened(self._session.transferred(problem, self._loop.time()))
 
     # The model.
 
-    def _open_model(self, generation: int) -> None:
-        self._close_model()
+    async def _open_model(self, generation: int) -> None:
         settings, key = self._settings, self._settings.openai_api_key
-        self._to_model = asyncio.Queue(QUEUED_MESSAGES)
-        self._model = ReconnectingWebSocket(
-            f"{settings.openai_realtime_url}?model={settings.openai_model}",
-            headers={"Authorization": f"Bearer {key.reveal()}"} if key else {},
-            policy=Policy(limit=0),  # whether there is another try is the session's to say
-            timeout=settings.timeout_websocket_connection,
+        began = self._loop.time()
+        try:
+            socket = await self._dial(
+                Address(
+                    f"{settings.openai_realtime_url}?model={settings.openai_model}",
+                    {"Authorization": f"Bearer {key.reveal()}"} if key else {},
+                    settings.timeout_websocket_connection,
+                )
+            )
+        except NotOpened as problem:
+            final = problem.status in FINAL or _is_final(problem.cause)
+            now = self._loop.time()
+            self._happened(self._session.model_lost(problem.cause, now, generation, final=final))
+            return
+        now = self._loop.time()
+        self._model = socket
+        self._sockets.add(socket)
+        self._happened(self._session.model_connected(now, now - began, generation))
+        socket.deliver_to(
+            partial(self._from_model, generation), partial(self._model_closed, socket, generation)
         )
-        self._sockets.add(self._model)
-        self._start(self._read_model, self._model, generation, self._to_model)
 
     def _close_model(self) -> None:
+        if self._dialling is not None:
+            self._dialling.cancel()
+            self._dialling = None
         if self._model is not None:
-            self._start(self._let_go, self._model)
+            self._start(self._model.close, 1000, "done")
             self._model = None
 
-    async def _let_go(self, socket: ReconnectingWebSocket) -> None:
-        with suppress(Exception):
-            await asyncio.wait_for(socket.close(1000, "done"), 2.0)
-
-    async def _read_model(
-        self, socket: ReconnectingWebSocket, generation: int, queue: asyncio.Queue[str]
-    ) -> None:
-        writer: asyncio.Task[None] | None = None
+    def _from_model(self, generation: int, message: str | bytes) -> None:
+        if self._over.done():
+            return
+        now = self._loop.time()
         try:
-            async for message in socket.stream():
-                now = self._loop.time()
-                if not isinstance(message, Change):
-                    event = model.decode(message)
-                    if not isinstance(event, model.Audio) and isinstance(message, str):
-                        self._watch(message)
-                    self._carry_out(self._session.on_model(event, now, generation))
-                elif message.state is State.OPEN:
-                    self._carry_out(self._session.model_connected(now, message.handshake, generation))
-                    writer = self._start(self._write, queue, socket.send)
-                elif message.state in (State.FAILED, State.WAITING):
-                    final = message.code in FINAL or any(code in message.cause for code in model.FATAL_CODES)
-                    self._carry_out(self._session.model_lost(message.cause, now, generation, final=final))
-                    break
-            self._sockets.discard(socket)
-        finally:
-            if writer is not None:
-                writer.cancel()
+            event = model.decode(message)
+            more = self._carry_out(self._session.on_model(event, now, generation))
+            if type(event) is not Audio:
+                self._watch(message)
+            elif not more:
+                if (at := self._session.sends_at) is not None:
+                    self._wake_by(at)
+                return
+            self._set_timer()
+        except Exception:
+            self._crashed()
+
+    def _model_closed(self, socket: Socket, generation: int, closed: Closed) -> None:
+        self._sockets.discard(socket)
+        if self._model is socket:
+            self._model = None
+        if not self._over.done():
+            final = closed.code in FINAL or _is_final(closed.reason)
+            now = self._loop.time()
+            self._happened(self._session.model_lost(str(closed), now, generation, final=final))
 
     async def _run_tool(self, asked: RunTool) -> None:
         began = self._loop.time()
@@ -253,17 +300,12 @@ class Call:
         fields = {"tool": asked.name, "ms": round((now - began) * 1000), "problem": problem}
         level = "WARNING" if problem else "INFO"
         log.hop(Hop.TOOL_RETURNED, problem or f"{asked.name} returned.", level=level, **fields)
-        self._carry_out(self._session.tool_done(asked.call_id, output, now))
+        self._happened(self._session.tool_done(asked.call_id, output, now))
 
     # Both.
 
-    async def _write(self, queue: asyncio.Queue[str], send: Any) -> None:
-        with suppress(Unreachable, RuntimeError, OSError):  # the reader of that socket tells why
-            while True:
-                await send(await queue.get())
-
     def _start(self, work: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> asyncio.Task[None]:
-        task = self._loop.create_task(self._guarded(work, arguments))
+        task = self._loop.create_task(self._guarded(work, arguments), context=self._context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -271,12 +313,15 @@ class Call:
     async def _guarded(
         self, work: Callable[..., Coroutine[Any, Any, None]], arguments: tuple[Any, ...]
     ) -> None:
-        """A bug must not leave the caller in silence: it is logged, and the call ends."""
         try:
             await work(*arguments)
         except Exception:
-            log.exception("call.crashed", "A part of the call failed.")
-            self._carry_out(self._session.end("an internal error", 1011, self._loop.time()))
+            self._crashed()
+
+    def _crashed(self) -> None:
+        """A bug must not leave the caller in silence: it is logged, and the call ends."""
+        log.exception("call.crashed", "A part of the call failed.", **self._names)
+        self._carry_out(self._session.end("an internal error", 1011, self._loop.time()))
 
     async def _close(self, hangup: Hangup) -> None:
         if self._timer is not None:
@@ -285,20 +330,24 @@ class Call:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(self._let_go(socket) for socket in self._sockets))
+        await asyncio.gather(*(socket.close(1000, "done") for socket in self._sockets))
         log.hop(Hop.MODEL_CLOSED, "", at_ms=round((self._loop.time() - self.began) * 1000))
-        with suppress(Exception):
-            await asyncio.wait_for(self._socket.close(hangup.code, hangup.reason[:120]), 2.0)
+        await self._socket.close(hangup.code, hangup.reason[:120])
         if self._recording is not None:
             await asyncio.to_thread(_save, self._recording, self._folder)
-        _write_down(self._session.summary(self._loop.time()))
+        self._write_down(self._session.summary(self._loop.time()))
+
+    def _write_down(self, note: Note) -> None:
+        fields = {**self._names, **note.fields}
+        if isinstance(note.event, Hop):
+            log.hop(note.event, note.message, level=note.level, **fields)
+        else:
+            log.at(note.level, note.event, note.message, **fields)
 
 
-def _write_down(note: Note) -> None:
-    if isinstance(note.event, Hop):
-        log.hop(note.event, note.message, level=note.level, **note.fields)
-    else:
-        log.at(note.level, note.event, note.message, **note.fields)
+def _is_final(cause: str) -> bool:
+    """Whether what the model said as it refused names a reason that trying again cannot help."""
+    return any(code in cause for code in model.FATAL_CODES)
 
 
 def _save(recording: Recording, folder: Path) -> None:

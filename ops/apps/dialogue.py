@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ops.vendors.openai import wire as model
+from ops.vendors.openai.events import ToolCall
 
 ENTRIES = 400  # the last ones are replayed; older ones are forgotten
 UNKNOWN = "The line broke while this ran. It may or may not have happened; do not call it again unasked."
@@ -74,7 +75,7 @@ class Dialogue:
         entry = self._entries.get(item_id)
         return entry if isinstance(entry, Said) else None
 
-    def called(self, call: model.ToolCall) -> Used | None:
+    def called(self, call: ToolCall) -> Used | None:
         """A new tool call's entry; None when this call is known, so that it never runs twice."""
         if call.call_id in self._entries:
             return None

@@ -11,10 +11,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEADERS_WITHIN = 5.0  # seconds
+MEDIA_PATH = "/call"
 QUICK = 1.0  # seconds in which a connection is not called slow
+Take = Callable[[asyncio.Transport, bytes, str], None]  # a connection, the request it began with, its address
 
 
 class Strangers:
@@ -47,7 +50,8 @@ class Strangers:
 class Listener(H11Protocol):
     """uvicorn's protocol, watched until each request's headers are whole."""
 
-    strangers: Strangers  # of the class that `listener` makes
+    strangers: Strangers  # of the class that `listener` makes, like the next
+    take: Take | None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -73,6 +77,15 @@ class Listener(H11Protocol):
         if self.headers is not before:
             self._known()
 
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        if self.take is None or self.scope["path"] != MEDIA_PATH:
+            super().handle_websocket_upgrade(event)
+            return
+        self.connections.discard(self)
+        lines = [b"%b %b HTTP/1.1" % (event.method, event.target), b"Connection: Upgrade"]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"connection"]
+        self.take(self.transport, b"\r\n".join([*lines, b"", self.conn.trailing_data[0]]), self._address)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._known()
         super().connection_lost(exc)
@@ -84,6 +97,8 @@ class Listener(H11Protocol):
             self.strangers.forget(self, self._address)
 
 
-def listener(per_address: int, refused: Callable[[str, str], None]) -> type[Any]:
-    """The protocol class for one server; `refused(address, reason)` hears of every connection dropped."""
-    return type("Listener", (Listener,), {"strangers": Strangers(per_address, refused)})
+def listener(per_address: int, refused: Callable[[str, str], None], take: Take | None = None) -> type[Any]:
+    """The protocol class for one server; `refused(address, reason)` hears of every connection dropped, and
+    `take` gets those that ask for the media stream (left out, they go the way of every request)."""
+    bound = {"strangers": Strangers(per_address, refused), "take": staticmethod(take) if take else None}
+    return type("Listener", (Listener,), bound)

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 BYTES_PER_MS = 8  # mu-law at 8 kHz
+AUDIBLE = 0.02  # seconds: the phone's own buffer bridges gaps below one frame
 LATE_MARK = 2.0  # seconds after the end of all sound until a mark that has not come back is not waited for
 
 
@@ -30,19 +33,18 @@ class Answer:
     heard: float = 0.0  # by the last mark that came back
     heard_at: float = 0.0  # when that was, or when the first frame was due to sound; in seconds
     complete: bool = False
-    marks: deque[float] = field(default_factory=deque)  # milliseconds of the marks still out
+    marks: deque[tuple[str, float]] = field(default_factory=deque)  # still out: the name, and its millisecond
 
     def played(self, now: float) -> float:
         """Milliseconds heard by `now`: the clock since the last mark, but never past a mark that is
         still out, and never more than was sent."""
         if not self.sent:
             return 0.0
-        limit = self.marks[0] if self.marks else self.sent
+        limit = self.marks[0][1] if self.marks else self.sent
         return max(self.heard, min(self.heard + max(0.0, now - self.heard_at) * 1000, limit))
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """A payload for the phone now, the mark that must follow it, and when it sounds, in seconds."""
 
     payload: str
@@ -58,7 +60,9 @@ class Playout:
         self.ends_at = 0.0  # when everything sent so far will have been played, in seconds
         self._lead = lead
         self._answers: deque[Answer] = deque()  # not yet heard to the end, the oldest first
-        self._queue: deque[tuple[Answer, str]] = deque()  # produced, not yet sent
+        self._queue: deque[tuple[Answer, str, float]] = (
+            deque()
+        )  # produced, not yet sent, with its milliseconds
         self._count = 0
 
     @property
@@ -73,33 +77,41 @@ class Playout:
             self._answers.append(Answer(item_id, self._count))
             self._count += 1
         answer = self._answers[-1]
-        answer.produced += milliseconds(payload)
-        self._queue.append((answer, payload))
+        duration = milliseconds(payload)
+        answer.produced += duration
+        self._queue.append((answer, payload, duration))
         return new
 
     def due(self, now: float) -> list[Send]:
         """What to send now."""
         sends = []
         while self._queue and self.ends_at - now < self._lead:
-            answer, payload = self._queue.popleft()
-            before, sounds_at = self.ends_at, max(now, self.ends_at)
-            self.ends_at = sounds_at + milliseconds(payload) / 1000
-            gap = max(0.0, sounds_at - before) if answer.sent else 0.0
+            answer, payload, duration = self._queue.popleft()
+            before = self.ends_at
+            sounds_at = now if now > before else before
+            self.ends_at = sounds_at + duration / 1000
+            gap = sounds_at - before if answer.sent else 0.0
             if not answer.sent:
                 answer.heard_at = sounds_at
-            answer.sent += milliseconds(payload)
-            answer.marks.append(answer.sent)
-            sends.append(Send(payload, f"{answer.index}:{answer.sent:g}", sounds_at, gap))
+            answer.sent += duration
+            mark = f"{answer.index}:{answer.sent:g}"
+            answer.marks.append((mark, answer.sent))
+            sends.append(Send(payload, mark, sounds_at, gap if gap >= AUDIBLE else 0.0))
         return sends
+
+    @property
+    def sends_at(self) -> float | None:
+        """When the next piece is to be sent, in seconds; None while none waits."""
+        return self.ends_at - self._lead if self._queue else None
 
     def done_at(self, now: float) -> float:
         """When everything produced so far will have been played, in seconds."""
-        return max(now, self.ends_at) + sum(milliseconds(payload) for _, payload in self._queue) / 1000
+        return max(now, self.ends_at) + sum(duration for _, _, duration in self._queue) / 1000
 
     def wake_at(self) -> float | None:
         """When `due` or `settle` has something to do next, in seconds; None while nothing waits."""
         if self._queue:
-            return self.ends_at - self._lead
+            return self.sends_at
         return self.ends_at + LATE_MARK if self._answers and self._answers[-1].complete else None
 
     def settle(self, now: float) -> bool:
@@ -113,11 +125,10 @@ class Playout:
 
     def marked(self, name: str, now: float) -> bool:
         """A mark came back; True when with it an answer has been heard to its end."""
-        index, _, at = name.partition(":")
         answer = self._answers[0] if self._answers else None
-        if answer is None or index != str(answer.index) or not answer.marks or f"{answer.marks[0]:g}" != at:
+        if answer is None or not answer.marks or answer.marks[0][0] != name:
             return False  # of an answer that was cut: marks come back on `clear` too
-        answer.heard, answer.heard_at = answer.marks.popleft(), now
+        answer.heard, answer.heard_at = answer.marks.popleft()[1], now
         return self._heard_out()
 
     def completed(self) -> bool:
@@ -140,8 +151,9 @@ class Playout:
 
     def _heard_out(self) -> bool:
         answer = self._answers[0] if self._answers else None
-        waits = any(owner is answer for owner, _ in self._queue)
-        if answer is None or not answer.complete or answer.marks or waits:
+        if answer is None or not answer.complete or answer.marks:
+            return False
+        if any(owner is answer for owner, _, _ in self._queue):
             return False
         self._answers.popleft()
         return True

@@ -25,8 +25,8 @@ from ops.apps.actions import (
 from ops.apps.conduct import LOCAL, Conduct, remembered
 from ops.apps.leaving import PATIENCE, Leaving
 from ops.journal.hops import Hop
-from ops.vendors.openai import prices
-from ops.vendors.openai import wire as model
+from ops.vendors.openai import events as model
+from ops.vendors.openai import prices, wire
 from ops.vendors.twilio import wire as phone
 
 GARBAGE_LIMIT = 50  # malformed messages until a socket is given up
@@ -140,6 +140,11 @@ class Session(Conduct):
         ]
         return min(time for time in times if time is not None)
 
+    @property
+    def sends_at(self) -> float | None:
+        """When the next piece of an answer is to be sent: all that a frame of audio can bring forward."""
+        return self._playout.sends_at
+
     def model_connected(self, now: float, handshake: float, generation: int | None = None) -> list[Action]:
         """The Realtime socket is open."""
         if generation is not None and generation != self._recovery.generation:
@@ -180,7 +185,7 @@ class Session(Conduct):
             return []
         actions: list[Action] = [remembered(entry)]
         if self._recovery.ready_at is not None:
-            actions.append(ToModel(model.tool_output(call_id, output)))
+            actions.append(ToModel(wire.tool_output(call_id, output)))
         return actions if self._dialogue.running else actions + self._ask(now)
 
     def transferred(self, problem: str | None, now: float) -> list[Action]:
@@ -196,7 +201,7 @@ class Session(Conduct):
             reason = "the model was lost and the transfer failed"
             return [note, *self._say_goodbye("agent-apology", Hangup(1011, reason), now)]
         failed = "The transfer failed: nobody can be reached. Apologise and offer to help yourself."
-        return [note, ToModel(model.message("system", failed)), *self._ask(now)]
+        return [note, ToModel(wire.message("system", failed)), *self._ask(now)]
 
     def summary(self, now: float) -> Note:
         """The call's last record, for when both sockets are closed."""
@@ -226,7 +231,7 @@ class Session(Conduct):
         self._frames.sent(payload)
         if self._frames.turn_open and self._waiting_since is None:
             self._caller_rests(payload, now)
-        return [ToModel(model.append(payload))]
+        return [ToModel(wire.append(payload))]
 
     def _caller_rests(self, payload: str, now: float) -> None:
         """In an open turn: after enough silence the model must have noticed its end; else it has stalled."""
@@ -249,12 +254,12 @@ class Session(Conduct):
         cut = self._playout.interrupt(now)
         self._barged_in = cut is not None and not cut.item_id.startswith(LOCAL)
         if cut is not None:
-            sounded = self._origin + at_ms / 1000 + model.PADDING_MS / 1000
+            sounded = self._origin + at_ms / 1000 + wire.PADDING_MS / 1000
             actions += [Measure("barge_in_stop", max(0.0, now - sounded)), *self._barge_in(cut, now)]
         return actions
 
     def _caller_silent(self, at_ms: int, item_id: str, now: float) -> list[Action]:
-        last_voiced = self._origin + (at_ms - model.SILENCE_MS) / 1000
+        last_voiced = self._origin + (at_ms - wire.SILENCE_MS) / 1000
         self._waiting_since = self._owed_since = min(now, max(last_voiced, self._began))
         self._recovery.expect(now)
         entry = self._dialogue.said("caller", item_id)
@@ -277,8 +282,8 @@ class Session(Conduct):
     def _model_ready(self, event: model.Ready, now: float) -> list[Action]:
         if self._recovery.ready_at is not None:
             return []
-        if (event.input_format, event.output_format) != (model.FORMAT, model.FORMAT):
-            said = f"it speaks {event.input_format} and {event.output_format}, the phone {model.FORMAT}"
+        if (event.input_format, event.output_format) != (wire.FORMAT, wire.FORMAT):
+            said = f"it speaks {event.input_format} and {event.output_format}, the phone {wire.FORMAT}"
             return self._wrong_codec(said, now)
         self._recovery.ready(now)
         by_sound = self._frames.turn_open and not self._frames.overflowed
@@ -289,7 +294,7 @@ class Session(Conduct):
         actions: list[Action] = [
             self._hop(Hop.MODEL_READY, now, kept_ms=20 * len(frames), replayed=len(replayed)),
             *(ToModel(text) for text in replayed),
-            *(ToModel(model.append(payload)) for payload in frames),
+            *(ToModel(wire.append(payload)) for payload in frames),
         ]
         for payload in frames:
             self._frames.sent(payload)
@@ -355,7 +360,7 @@ class Session(Conduct):
         fields = {"code": event.code, "reason": event.reason or "it said nothing"}
         word = event.code or fields["reason"]
         self._retry_at = None
-        if event.code not in model.FATAL_CODES:
+        if not event.fatal:
             self._retry_at = self._recovery.answer_failed(now)
         if self._retry_at is not None:
             self._owed_since = self._owed_since if self._owed_since is not None else now
@@ -409,7 +414,7 @@ class Session(Conduct):
         )
         assert entry is not None
         told: list[Action] = [
-            ToModel(model.tool_output(call.call_id, entry.output or "")),
+            ToModel(wire.tool_output(call.call_id, entry.output or "")),
             remembered(entry),
         ]
         return told if spoken else told + self._ask(now)
@@ -421,7 +426,7 @@ class Session(Conduct):
         if event.fatal:
             note = Note("ERROR", "model.error", f"The model refused: {code}: {message}", fields)
             return [note, *self.model_lost(f"{code}: {message}", now, final=True)]
-        if code == model.EXPIRED:
+        if event.expired:
             note = Note("WARNING", "model.error", f"The model's session has expired: {message}", fields)
             return [note, Measure("reconnects"), *self._renew(now)]
         return [Note("WARNING", "model.error", f"The model said: {code}: {message}", fields)]

@@ -13,21 +13,23 @@ import asyncio
 import base64
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import cache
 
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ops.apps import agent_tools, tools
 from ops.apps.actions import Agent, Measure
-from ops.apps.call import Call
+from ops.apps.call import Call, Dial
 from ops.apps.callbook import Callbook, Page
 from ops.apps.door import BODY_LIMIT, Door, Refusal, Webhook
 from ops.apps.gauges import Gauges
+from ops.apps.listener import MEDIA_PATH
 from ops.apps.session import LOST
 from ops.apps.tickets import Terms, Ticket, Tickets
+from ops.apps.transports import Closed, Socket
 from ops.apps.views import Views
 from ops.config import Settings
 from ops.errors import OpsError
@@ -55,10 +57,11 @@ log = journal.logger(__name__)
 class Switchboard:
     """All calls of this process, and who may start one."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, dial: Dial) -> None:
         assert settings.twilio_account_sid is not None
         assert settings.twilio_auth_token is not None
         self.settings = settings
+        self._dial = dial
         self.door = Door(
             settings.twilio_account_sid,
             settings.twilio_auth_token.reveal(),
@@ -196,13 +199,10 @@ class Switchboard:
             request.headers.getlist("x-twilio-signature"),
         )
 
-    def _refuse(self, connection: HTTPConnection, refusal: Refusal) -> Response:
-        self._log_refusal(connection, refusal)
+    def _refuse(self, request: Request, refusal: Refusal) -> Response:
+        peer = request.client.host if request.client else "?"
+        self.refused(peer, refusal.reason, request.url.path)
         return PlainTextResponse("", refusal.status)
-
-    def _log_refusal(self, connection: HTTPConnection, refusal: Refusal) -> None:
-        peer = connection.client.host if connection.client else "?"
-        self.refused(peer, refusal.reason, connection.url.path)
 
     def refused(self, peer: str, reason: str, path: str = "") -> None:
         """Somebody was not let in: counted, and told in the log alone."""
@@ -211,15 +211,17 @@ class Switchboard:
 
     # The media stream.
 
-    async def call(self, socket: WebSocket) -> None:
-        """One media stream: signature, then ticket, and only then anything upstream."""
-        refusal = self.door.upgrade(socket.headers.getlist("x-twilio-signature"))
+    def admit(self, peer: str, signatures: Sequence[str]) -> bool:
+        """Whether a stream's handshake is let in: rightly signed, and not one too many."""
+        refusal = self.door.upgrade(signatures)
         if refusal is None and self._opening >= self.settings.max_live_calls:
             refusal = Refusal(503, "too many streams without a start message")
         if refusal is not None:
-            self._log_refusal(socket, refusal)
-            await socket.close(1008)  # before accept: HTTP 403
-            return
+            self.refused(peer, refusal.reason, MEDIA_PATH)
+        return refusal is None
+
+    async def attend(self, socket: Socket) -> None:
+        """One media stream that was let in: its ticket, and only then anything upstream."""
         self._opening += 1
         try:
             start = await self._start(socket)
@@ -230,23 +232,22 @@ class Switchboard:
         with journal.bound(call_sid=start.call_sid, stream_sid=start.stream_sid):
             ticket = await self._redeem(start)
             if isinstance(ticket, Refusal):
-                self._log_refusal(socket, ticket)
+                self.refused(socket.peer, ticket.reason, MEDIA_PATH)
                 await socket.close(1008)
                 return
             log.hop(Hop.UPGRADED, "The media stream's handshake is rightly signed.")
             log.hop(Hop.STARTED, "The media stream shows the ticket of its call.")
             await self._carry(socket, start, ticket)
 
-    async def _start(self, socket: WebSocket) -> twilio.Start | None:
-        await socket.accept()
+    async def _start(self, socket: Socket) -> twilio.Start | None:
         try:
             async with asyncio.timeout(START_WITHIN):
                 return await _start_message(socket)
-        except WebSocketDisconnect as problem:
-            log.info("stream.left", "A signed stream left before its start message.", code=problem.code)
+        except Closed as closed:
+            log.info("stream.left", "A signed stream left before its start message.", code=closed.code)
         except (TimeoutError, ValueError) as problem:
             reason = str(problem) or f"no start message within {START_WITHIN:g} s"
-            self._log_refusal(socket, Refusal(1008, reason))
+            self.refused(socket.peer, reason, MEDIA_PATH)
             await socket.close(1008)
         return None
 
@@ -269,7 +270,7 @@ class Switchboard:
             await asyncio.wait_for(live.closed.wait(), 5.0)
         return ticket
 
-    async def _carry(self, socket: WebSocket, start: twilio.Start, ticket: Ticket) -> None:
+    async def _carry(self, socket: Socket, start: twilio.Start, ticket: Ticket) -> None:
         sid, terms = start.call_sid, ticket.terms
         page: Page | None = await self.book.read(sid) if ticket.resumed else None
         if sid in self.live:  # two streams of one call came at once
@@ -283,7 +284,7 @@ class Switchboard:
             self.book.add(sid, "began", terms.to_json())
         self.gauges.measure("calls")
         live = Call(
-            socket, start, self.settings, self._agent(terms),
+            socket, start, self.settings, self._agent(terms), self._dial,
             record=terms.record,
             folder=self.settings.logs / "calls" / sid,
             toolbox=self.toolbox,
@@ -369,15 +370,14 @@ class Switchboard:
             Route("/resume", self.resume, methods=["POST"]),
             Route("/status", self.status, methods=["POST"]),
             Route("/stream-status", self.status, methods=["POST"]),
-            WebSocketRoute("/call", self.call),
             *self.views.routes(),
         ]
 
 
-async def _start_message(socket: WebSocket) -> twilio.Start:
+async def _start_message(socket: Socket) -> twilio.Start:
     """The stream's start; `connected` may come before it, anything else may not."""
     while True:
-        message = twilio.decode(await socket.receive_text())
+        message = twilio.decode(await socket.receive())
         if isinstance(message, twilio.Start):
             return message
         if not isinstance(message, twilio.Connected):

@@ -96,10 +96,10 @@ class Views:
             self._watchers.discard(waiting)
             gone.cancel()
 
-    def watch(self, call_sid: str) -> Callable[[str], None]:
+    def watch(self, call_sid: str) -> Callable[[str | bytes], None]:
         """Takes one call's messages of the model for those who watch."""
 
-        def tell(text: str) -> None:
+        def tell(text: str | bytes) -> None:
             if not self._watchers or len(text) > 60_000:
                 return
             try:

@@ -37,6 +37,7 @@ _NGROK = "The tunnel: without a token ngrok is simulated; with PUBLIC_URL no tun
 _URLS = "Addresses: the vendors' own, unless a simulator, a proxy or a test server stands elsewhere"
 _PORTS = "Ports on this machine"
 _TIMES = "How long to wait, in seconds, and how often to try again"
+_BRIDGE = "The bridge"
 _LOGS = "Logs and environment"
 _CAPS = "Caps: what a stranger, a runaway call or a mistake can cost at most"
 _port = values.whole_number(1, 65535)
@@ -136,6 +137,12 @@ class Settings:
     max_retries_websocket: int = _var(_TIMES, "tries for a websocket", _tries, 3)
     max_retries_services: int = _var(_TIMES, "quick deaths until a service is failed", _tries, 5)
     max_retries_ngrok: int = _var(_TIMES, "tries for the tunnel", _tries, 5)
+    websocket_library: str = _var(
+        _BRIDGE,
+        "carries both sockets of a call: picows, or websockets, the slower reference",
+        values.choice("picows", "websockets"),
+        "picows",
+    )
     log_level: str = _var(
         _LOGS,
         "DEBUG, INFO, SUCCESS, WARNING or ERROR",

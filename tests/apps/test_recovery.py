@@ -26,6 +26,7 @@ from ops.apps.dialogue import of_json
 from ops.apps.session import Session
 from ops.journal.hops import Hop
 from ops.net.retry import Policy
+from ops.vendors.openai import events
 from ops.vendors.openai import wire as model
 from ops.vendors.twilio import wire as phone
 
@@ -33,7 +34,7 @@ START = phone.Start("MZ1", "CA" + "0" * 32, "AC" + "0" * 32, "audio/x-mulaw", 80
 FRAME = base64.b64encode(b"\x50" * 160).decode()
 QUIET = base64.b64encode(b"\xff" * 160).decode()
 SOUND = base64.b64encode(bytes(range(0x20, 0x70)) * 20).decode()  # 200 ms
-READY = model.Ready(model.FORMAT, model.FORMAT)
+READY = events.Ready(model.FORMAT, model.FORMAT)
 LINES = dict.fromkeys(("agent-moment", "agent-apology", "agent-goodbye", "agent-transfer"), (SOUND,))
 COLLEAGUE = "+12025550142"
 
@@ -72,7 +73,7 @@ class Line:
         one._marks = []
         return one
 
-    def event(self, *events: model.Event, generation: int | None = None) -> list[Action]:
+    def event(self, *events: events.Event, generation: int | None = None) -> list[Action]:
         return [a for event in events for a in self.take(self.session.on_model(event, self.now, generation))]
 
     def until(self, when: float, *, frame: str | None = QUIET, marks: bool = True) -> list[Action]:
@@ -91,33 +92,33 @@ class Line:
     def up(self) -> Line:
         """The model is ready, and has greeted."""
         self.take(self.session.model_connected(self.now, 0.01))
-        self.event(model.Created("s", "m"), READY)
+        self.event(events.Created("s", "m"), READY)
         self.answer("greeting", "Hello!")
         self.until(self.now + 1.5)
         return self
 
     def answer(self, name: str, text: str) -> list[Action]:
         return self.event(
-            model.ResponseCreated(f"r-{name}"),
-            model.Audio(f"r-{name}", f"i-{name}", SOUND),
-            model.Transcript("agent", f"i-{name}", text),
-            model.ResponseDone(f"r-{name}", "completed"),
+            events.ResponseCreated(f"r-{name}"),
+            events.Audio(f"r-{name}", f"i-{name}", SOUND),
+            events.Transcript("agent", f"i-{name}", text),
+            events.ResponseDone(f"r-{name}", "completed"),
         )
 
     def says(self, name: str, text: str | None) -> list[Action]:
         """The caller says something for a second; without a text its transcript is still on its way."""
         at = int(self.now * 1000)
-        self.event(model.SpeechStarted(at, name))
+        self.event(events.SpeechStarted(at, name))
         self.until(self.now + 1.5, frame=FRAME)
-        found = self.event(model.SpeechStopped(int(self.now * 1000), name))
-        return found + (self.event(model.Transcript("caller", name, text)) if text else [])
+        found = self.event(events.SpeechStopped(int(self.now * 1000), name))
+        return found + (self.event(events.Transcript("caller", name, text)) if text else [])
 
     def reopened(self) -> list[Action]:
         """The next session comes up; what it is told."""
         self.until(self.now + 0.2)
         assert isinstance(next(a for a in reversed(self.done) if isinstance(a, OpenModel)), OpenModel)
         found = self.take(self.session.model_connected(self.now, 0.01))
-        return found + self.event(model.Created("s", "m"), READY)
+        return found + self.event(events.Created("s", "m"), READY)
 
 
 def to_model(actions: list[Action]) -> list[str]:
@@ -165,10 +166,10 @@ def test_an_old_session_cannot_touch_the_new_state() -> None:
     line = Line().up()
     line.take(line.session.model_lost("reset", line.now, 1))
     line.reopened()
-    late: tuple[model.Event, ...] = (
-        model.Audio("r-old", "i-old", SOUND),
-        model.Failure("invalid_api_key", "no"),
-        model.SpeechStarted(0, "u"),
+    late: tuple[events.Event, ...] = (
+        events.Audio("r-old", "i-old", SOUND),
+        events.Failure("invalid_api_key", "no", fatal=True),
+        events.SpeechStarted(0, "u"),
     )
     assert line.event(*late, generation=1) == []
     assert line.session.model_lost("again", line.now, 1) == []
@@ -200,7 +201,7 @@ def test_an_answer_that_broke_off_is_gone_on_with() -> None:
     line = Line().up()
     line.says("u1", "What does it cost?")
     line.event(
-        model.ResponseCreated("r"), model.Audio("r", "i", SOUND), model.Speaking("i", "Forty dollars for")
+        events.ResponseCreated("r"), events.Audio("r", "i", SOUND), events.Speaking("i", "Forty dollars for")
     )
     line.take(line.session.model_lost("reset", line.now))
     told = line.reopened()
@@ -214,12 +215,12 @@ def test_an_interrupted_answer_is_replayed_as_it_was_heard() -> None:
     line = Line().up()
     line.says("u1", "What does it cost?")
     line.event(
-        model.ResponseCreated("r"),
-        *(model.Audio("r", "i", SOUND) for _ in range(5)),
-        model.Transcript("agent", "i", "one two three four five six seven eight nine ten"),
+        events.ResponseCreated("r"),
+        *(events.Audio("r", "i", SOUND) for _ in range(5)),
+        events.Transcript("agent", "i", "one two three four five six seven eight nine ten"),
     )
     line.until(line.now + 0.5, marks=False)
-    cut = line.event(model.SpeechStarted(int(line.now * 1000), "u2"))
+    cut = line.event(events.SpeechStarted(int(line.now * 1000), "u2"))
     assert "transcript.interrupted" in notes(cut)
     line.take(line.session.model_lost("reset", line.now))
     heard = next(text for role, text in texts(line.reopened()) if role == "assistant" and "one" in text)
@@ -248,7 +249,7 @@ def test_a_filler_is_no_answer_and_no_barge_in() -> None:
     line.says("u1", "Are you open?")
     line.until(line.now + 1.1)
     assert Hop.ANSWERED not in notes(line.done)
-    cut = line.event(model.SpeechStarted(int(line.now * 1000), "u2"))
+    cut = line.event(events.SpeechStarted(int(line.now * 1000), "u2"))
     assert [json.loads(a.text)["event"] for a in cut if isinstance(a, ToPhone)] == ["clear"]
     assert to_model(cut) == []
 
@@ -294,7 +295,7 @@ def test_tries_are_limited_and_spread() -> None:
 
 def test_an_expired_session_is_replaced_at_once() -> None:
     """session_expired ends the session, not the call."""
-    done = Line().up().event(model.Failure(model.EXPIRED, "60 minutes"))
+    done = Line().up().event(events.Failure(model.EXPIRED, "60 minutes", expired=True))
     assert any(isinstance(action, OpenModel) for action in done)
 
 
@@ -313,8 +314,8 @@ def test_the_session_rolls_over_in_a_pause() -> None:
 def test_a_tool_runs_once_whatever_happens() -> None:
     """The same call_id never runs twice, and a reconnect while it runs neither repeats nor forgets it."""
     line = Line().up()
-    call = model.ToolCall("call-1", "opening_hours", "{}")
-    first = line.event(model.ResponseCreated("r"), call, call, model.ResponseDone("r", "completed"))
+    call = events.ToolCall("call-1", "opening_hours", "{}")
+    first = line.event(events.ResponseCreated("r"), call, call, events.ResponseDone("r", "completed"))
     assert [a for a in first if isinstance(a, RunTool)] == [RunTool("call-1", "opening_hours", "{}")]
     line.take(line.session.model_lost("reset", line.now))
     told = line.reopened()
@@ -330,16 +331,18 @@ def test_a_tool_runs_once_whatever_happens() -> None:
 def test_an_answer_is_not_asked_for_while_one_is_under_way() -> None:
     """A tool that returns before its response is done waits for it: two answers at once would be refused."""
     line = Line().up()
-    line.event(model.ResponseCreated("r"), model.ToolCall("c", "f", "{}"))
+    line.event(events.ResponseCreated("r"), events.ToolCall("c", "f", "{}"))
     assert "response.create" not in to_model(line.take(line.session.tool_done("c", "x", line.now)))
-    assert to_model(line.event(model.ResponseDone("r", "completed"))) == ["response.create"]
+    assert to_model(line.event(events.ResponseDone("r", "completed"))) == ["response.create"]
 
 
 def test_the_agent_hangs_up_when_its_goodbye_was_heard() -> None:
     """hang_up asks for a last sentence, and the call ends when that has been played."""
     line = Line().up()
     done = line.event(
-        model.ResponseCreated("r"), model.ToolCall("c", "hang_up", "{}"), model.ResponseDone("r", "completed")
+        events.ResponseCreated("r"),
+        events.ToolCall("c", "hang_up", "{}"),
+        events.ResponseDone("r", "completed"),
     )
     assert to_model(done)[-1] == "response.create"
     assert not hangups(line.done)
@@ -352,9 +355,9 @@ def test_a_caller_who_speaks_over_the_goodbye_stays() -> None:
     """Speech before the goodbye was heard keeps the line."""
     line = Line().up()
     line.event(
-        model.ResponseCreated("r"), model.Audio("r", "bye", SOUND), model.ToolCall("c", "hang_up", "{}")
+        events.ResponseCreated("r"), events.Audio("r", "bye", SOUND), events.ToolCall("c", "hang_up", "{}")
     )
-    line.event(model.ResponseDone("r", "completed"), model.SpeechStarted(int(line.now * 1000) + 50, "u"))
+    line.event(events.ResponseDone("r", "completed"), events.SpeechStarted(int(line.now * 1000) + 50, "u"))
     line.until(line.now + 2, frame=FRAME)
     assert not hangups(line.done)
 
@@ -362,23 +365,26 @@ def test_a_caller_who_speaks_over_the_goodbye_stays() -> None:
 def test_a_transfer_goes_to_the_one_allowed_number() -> None:
     """Whatever the model writes, the number is ours; without one the tool does nothing of that kind."""
     line = Line(transfer_to=COLLEAGUE).up()
-    evil = model.ToolCall("c", "transfer_to_agent", '{"number": "+12025550199"}')
+    evil = events.ToolCall("c", "transfer_to_agent", '{"number": "+12025550199"}')
     line.event(
-        model.ResponseCreated("r"), model.Audio("r", "i", SOUND), evil, model.ResponseDone("r", "completed")
+        events.ResponseCreated("r"),
+        events.Audio("r", "i", SOUND),
+        evil,
+        events.ResponseDone("r", "completed"),
     )
     assert [a for a in line.until(line.now + 2) if isinstance(a, Transfer)] == [Transfer(COLLEAGUE)]
     line.take(line.session.on_phone(phone.Stop(), line.now))
     assert line.session.ended == "the caller was transferred"
     other = Line().up()
-    other.event(model.ResponseCreated("r"), evil, model.ResponseDone("r", "completed"))
+    other.event(events.ResponseCreated("r"), evil, events.ResponseDone("r", "completed"))
     assert not [a for a in other.until(other.now + 2) if isinstance(a, Transfer)]
 
 
 def test_a_transfer_that_fails_is_told_to_the_model() -> None:
     """The call goes on, and the model hears why."""
     line = Line(transfer_to=COLLEAGUE).up()
-    line.event(model.ResponseCreated("r"), model.Audio("r", "i", SOUND))
-    line.event(model.ToolCall("c", "transfer_to_agent", "{}"), model.ResponseDone("r", "completed"))
+    line.event(events.ResponseCreated("r"), events.Audio("r", "i", SOUND))
+    line.event(events.ToolCall("c", "transfer_to_agent", "{}"), events.ResponseDone("r", "completed"))
     line.until(line.now + 1)
     done = line.take(line.session.transferred("21220", line.now))
     assert texts(done)[0][0] == "system"
@@ -402,8 +408,8 @@ def test_the_money_cap_ends_the_call_with_a_goodbye() -> None:
     """When a response takes the call over its cap: a recorded goodbye, then the end, and no further answer."""
     usage = {"input_token_details": {"audio_tokens": 10_000}, "output_token_details": {"audio_tokens": 1000}}
     line = Line(max_dollars=0.1).up()
-    line.event(model.ResponseCreated("r"), model.Audio("r", "i", SOUND))
-    line.event(model.ResponseDone("r", "completed", usage=usage))
+    line.event(events.ResponseCreated("r"), events.Audio("r", "i", SOUND))
+    line.event(events.ResponseDone("r", "completed", usage=usage))
     (end,) = hangups(line.until(line.now + 3))
     assert "0.1 dollars" in end.reason
     assert line.session.summary(line.now).fields["dollars"] == pytest.approx(0.384)
@@ -434,7 +440,7 @@ def test_a_call_that_comes_back_goes_on(answered: bool, heard: bool, word: str |
     rows = [a.fields["entry"] for a in line.done if isinstance(a, Remember) and a.event == "said"]
     again = Line(resumed=True, past=tuple(of_json(rows)))
     again.take(again.session.model_connected(0.0, 0.01))
-    told = again.event(model.Created("s", "m"), READY)
+    told = again.event(events.Created("s", "m"), READY)
     assert ("user", "Are you open?") in texts(told)
     (ask,) = [json.loads(a.text) for a in told if isinstance(a, ToModel) and "response.create" in a.text]
     assert word is None or word in ask["response"]["instructions"]
@@ -444,12 +450,12 @@ def test_a_call_that_comes_back_goes_on(answered: bool, heard: bool, word: str |
 def test_a_tool_that_ran_when_the_process_died_is_never_run_again() -> None:
     """Its call is replayed with the honest word that nobody knows whether it happened."""
     line = Line().up()
-    line.event(model.ResponseCreated("r"), model.ToolCall("c", "book", "{}"))
+    line.event(events.ResponseCreated("r"), events.ToolCall("c", "book", "{}"))
     rows = [a.fields["entry"] for a in line.done if isinstance(a, Remember) and a.event == "said"]
     again = Line(resumed=True, past=tuple(of_json(rows)))
-    told = again.event(model.Created("s", "m"), READY)
+    told = again.event(events.Created("s", "m"), READY)
     assert "may or may not have happened" in items(told)[-1]["output"]
-    assert [a for a in again.event(model.ToolCall("c", "book", "{}")) if isinstance(a, RunTool)] == []
+    assert [a for a in again.event(events.ToolCall("c", "book", "{}")) if isinstance(a, RunTool)] == []
 
 
 def test_audio_in_another_codec_is_recognised() -> None:
@@ -459,8 +465,8 @@ def test_audio_in_another_codec_is_recognised() -> None:
     )
     line = Line()
     line.take(line.session.model_connected(0.0, 0.01))
-    line.event(model.Created("s", "m"), READY, model.ResponseCreated("r"))
-    done = line.event(model.Audio("r", "i", pcm.decode()))
+    line.event(events.Created("s", "m"), READY, events.ResponseCreated("r"))
+    done = line.event(events.Audio("r", "i", pcm.decode()))
     assert "model.codec" in notes(done)
     assert hangups(line.until(3))
 
@@ -470,15 +476,15 @@ def test_an_answer_of_an_older_session_is_not_truncated_in_the_new_one() -> None
     line = Line().up()
     line.says("u1", "What does it cost?")
     line.event(
-        model.ResponseCreated("r"),
-        *(model.Audio("r", "i", SOUND) for _ in range(20)),
-        model.Transcript("agent", "i", "one two three four five six seven eight nine ten"),
-        model.ResponseDone("r", "completed"),
+        events.ResponseCreated("r"),
+        *(events.Audio("r", "i", SOUND) for _ in range(20)),
+        events.Transcript("agent", "i", "one two three four five six seven eight nine ten"),
+        events.ResponseDone("r", "completed"),
     )
     line.take(line.session.model_lost("reset", line.now))
     line.reopened()
     line.until(line.now + 1)
-    cut = line.event(model.SpeechStarted(int(line.now * 1000) + 5000, "u2"))
+    cut = line.event(events.SpeechStarted(int(line.now * 1000) + 5000, "u2"))
     assert [json.loads(a.text)["event"] for a in cut if isinstance(a, ToPhone)] == ["clear"]
     assert "conversation.item.truncate" not in to_model(cut)
     ((role, told),) = texts(cut)

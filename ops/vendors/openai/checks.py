@@ -10,7 +10,7 @@ from ops.errors import Refused
 from ops.findings import Check, Finding, Knowledge, fail, ok, unknown, warn
 from ops.net.http import Unanswered
 from ops.net.probe import UpgradeRefused, opened
-from ops.vendors.openai import wire
+from ops.vendors.openai import events, wire
 from ops.vendors.openai.client import FIXES, models
 from ops.world import World
 
@@ -119,20 +119,20 @@ def realtime(world: World) -> Finding:
                 event = _next(
                     connection.socket, url, until, "session.updated" if created else "session.created"
                 )
-                if isinstance(event, wire.Failure):
+                if isinstance(event, events.Failure):
                     return _failed(event, url)
-                if isinstance(event, wire.Garbage):
+                if isinstance(event, events.Garbage):
                     return fail(
                         "openai.realtime",
                         f"The Realtime session sent something else: {event.reason}.",
                         fix="check OPENAI_REALTIME_URL: it does not speak the Realtime protocol",
                         asked=url,
                     )
-                if isinstance(event, wire.Created) and not created:
+                if isinstance(event, events.Created) and not created:
                     created = True
                     created_ms = round((time.monotonic() - began) * 1000)
                     connection.socket.send(_configure(world))
-                if isinstance(event, wire.Ready):
+                if isinstance(event, events.Ready):
                     break
             handshake = round(connection.seconds * 1000)
     except UpgradeRefused as problem:
@@ -169,7 +169,7 @@ def _configure(world: World) -> str:
     )
 
 
-def _next(socket: object, url: str, until: float, waiting_for: str) -> wire.Event:
+def _next(socket: object, url: str, until: float, waiting_for: str) -> events.Event:
     """The next event, or the reason why none came, with the close code where the socket was closed."""
     from websockets.exceptions import ConnectionClosed
     from websockets.sync.client import ClientConnection
@@ -190,7 +190,7 @@ def _next(socket: object, url: str, until: float, waiting_for: str) -> wire.Even
         ) from None
 
 
-def _failed(event: wire.Failure, url: str) -> Finding:
+def _failed(event: events.Failure, url: str) -> Finding:
     return fail(
         "openai.realtime",
         f"OpenAI refused the session with {event.code}: {event.message}",

@@ -7,10 +7,30 @@ another file with the same names.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Annotated, Any, get_args
+
+from msgspec import Meta, MsgspecError, Struct
+from msgspec.json import Decoder
+
+from ops.speech.payload import is_base64
+from ops.vendors.openai.events import (
+    Audio,
+    Created,
+    Event,
+    Failure,
+    Garbage,
+    Other,
+    Ready,
+    ResponseCreated,
+    ResponseDone,
+    Speaking,
+    SpeechStarted,
+    SpeechStopped,
+    ToolCall,
+    Transcript,
+)
 
 FORMAT = "audio/pcmu"  # G.711 mu-law at 8 kHz: what the phone speaks, so nothing is transcoded
 SILENCE_MS = 500  # the model's voice activity detection waits this long before it answers
@@ -18,215 +38,216 @@ SILENCE_MS = 500  # the model's voice activity detection waits this long before 
 PADDING_MS = 300  # it counts speech from this long before it noticed it
 
 
-@dataclass(frozen=True)
-class Created:
-    """The session exists; it waits for our settings."""
-
-    session_id: str
-    model: str
-
-
-@dataclass(frozen=True)
-class Ready:
-    """The session took our settings; `input_format` and `output_format` are what it confirmed."""
-
-    input_format: str
-    output_format: str
-
-
-@dataclass(frozen=True)
-class SpeechStarted:
-    """The caller began to speak, `at_ms` after the first audio sent to the session."""
-
-    at_ms: int
-    item_id: str
-
-
-@dataclass(frozen=True)
-class SpeechStopped:
-    """The caller fell silent; `at_ms` includes the silence that was waited for."""
-
-    at_ms: int
-    item_id: str
-
-
-@dataclass(frozen=True)
-class ResponseCreated:
-    response_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Audio:
-    """A piece of an answer: base64 of mu-law."""
-
-    response_id: str
-    item_id: str
-    payload: str
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """What was said, by whom: `caller` or `agent`."""
-
-    speaker: str
-    item_id: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Speaking:
-    """A few more words of what the agent is saying, ahead of the whole `Transcript`."""
-
-    item_id: str
-    text: str
-
-
-@dataclass(frozen=True)
-class ToolCall:
-    """The model wants a function called; `arguments` is JSON text as the model wrote it."""
-
-    call_id: str
-    name: str
-    arguments: str
-    item_id: str = ""
-
-
-@dataclass(frozen=True)
-class ResponseDone:
-    """An answer is complete, cancelled, incomplete or failed; `reason` and `code` say why."""
-
-    response_id: str
-    status: str
-    reason: str = ""
-    code: str = ""
-    usage: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An error event; the session goes on unless its code says otherwise."""
-
-    code: str
-    message: str
-    event_id: str = ""
-
-    @property
-    def fatal(self) -> bool:
-        return self.code in FATAL_CODES
-
-
-@dataclass(frozen=True)
-class Other:
-    """An event that needs nothing from us."""
-
-    type: str
-
-
-@dataclass(frozen=True)
-class Garbage:
-    """Not an event of this protocol: what was expected, what came."""
-
-    reason: str
-
-
-_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
-Event = (
-    Created | Ready | SpeechStarted | SpeechStopped | ResponseCreated | Audio | Transcript | Speaking
-    | ToolCall | ResponseDone | Failure | Other | Garbage
-)  # fmt: skip
 FATAL_CODES = frozenset(
     {"invalid_api_key", "beta_api_shape_disabled", "insufficient_quota", "model_not_found"}
 )  # trying again cannot help
 EXPIRED = "session_expired"  # the session is over, the conversation need not be
 
+# The events as they come. Only what we need of one is named; the rest is skipped, whatever it holds.
+
+_Ms = Annotated[int, Meta(ge=0, lt=1_000_000_000)]
+_Name = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f-\xa0\u2028\u2029]+\Z")]
+
+
+class _AudioDelta(Struct, tag_field="type", tag="response.output_audio.delta"):
+    response_id: str
+    item_id: str
+    delta: str
+
+
+class _TranscriptDelta(Struct, tag_field="type", tag="response.output_audio_transcript.delta"):
+    item_id: str
+    delta: str
+
+
+class _AgentTranscript(Struct, tag_field="type", tag="response.output_audio_transcript.done"):
+    item_id: str
+    transcript: str
+
+
+class _CallerTranscript(
+    Struct, tag_field="type", tag="conversation.item.input_audio_transcription.completed"
+):
+    item_id: str
+    transcript: str
+
+
+class _SpeechStarted(Struct, tag_field="type", tag="input_audio_buffer.speech_started"):
+    audio_start_ms: _Ms
+    item_id: str
+
+
+class _SpeechStopped(Struct, tag_field="type", tag="input_audio_buffer.speech_stopped"):
+    audio_end_ms: _Ms
+    item_id: str
+
+
+class _NewSession(Struct):
+    id: str = ""
+    model: str = ""
+
+
+class _SessionCreated(Struct, tag_field="type", tag="session.created"):
+    session: _NewSession
+
+
+class _Format(Struct):
+    type: str
+
+
+class _Side(Struct):
+    format: _Format
+
+
+class _BothSides(Struct):
+    input: _Side
+    output: _Side
+
+
+class _ReadySession(Struct):
+    audio: _BothSides
+
+
+class _SessionUpdated(Struct, tag_field="type", tag="session.updated"):
+    session: _ReadySession
+
+
+class _NewResponse(Struct):
+    id: str
+
+
+class _ResponseCreated(Struct, tag_field="type", tag="response.created"):
+    response: _NewResponse
+
+
+class _Item(Struct):
+    type: str = ""
+    status: str | None = None
+    id: str | None = None
+    call_id: _Name | None = None
+    name: _Name | None = None
+    arguments: str | None = None
+
+
+class _ItemDone(Struct, tag_field="type", tag="response.output_item.done"):
+    item: _Item
+
+
+class _Error(Struct):
+    type: str | None = None
+    code: str | None = None
+    message: str | None = None
+    event_id: str | None = None
+
+
+class _Details(Struct):
+    type: str | None = None
+    reason: str | None = None
+    error: _Error | None = None
+
+
+class _Response(Struct):
+    id: str
+    status: str
+    status_details: _Details | None = None
+    usage: Any = None
+
+
+class _ResponseDone(Struct, tag_field="type", tag="response.done"):
+    response: _Response
+
+
+class _ErrorEvent(Struct, tag_field="type", tag="error"):
+    error: _Error
+
+
+class _Kind(Struct):
+    type: str
+
+
+_Known = (
+    _AudioDelta | _TranscriptDelta | _AgentTranscript | _CallerTranscript | _SpeechStarted | _SpeechStopped
+    | _SessionCreated | _SessionUpdated | _ResponseCreated | _ItemDone | _ResponseDone | _ErrorEvent
+)  # fmt: skip
+_EVENTS = Decoder(_Known)
+_KINDS = Decoder(_Kind)
+KNOWN = frozenset(shape.__struct_config__.tag for shape in get_args(_Known))
+
 
 def decode(text: str | bytes) -> Event:
     """One server event; anything malformed becomes `Garbage`, never an exception."""
     try:
-        event = json.loads(text)
-        kind = event["type"]
-        decoder = _DECODERS.get(kind)
-        return decoder(event) if decoder else Other(str(kind))
+        event = _EVENTS.decode(text)
+        if type(event) is _AudioDelta:  # fifty a second: the others can wait for `_meaning`
+            if not is_base64(event.delta):  # it goes on as it is, into JSON of ours
+                return Garbage("expected audio in base64, got other letters")
+            return Audio(event.response_id, event.item_id, event.delta)
+        return _meaning(event)
     except RecursionError:
         return Garbage("expected a Realtime event, got JSON nested too deeply")
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as problem:
-        return Garbage(f"expected a Realtime event, got {type(problem).__name__}: {problem}"[:200])
+    except (MsgspecError, ValueError) as problem:
+        return _unknown(text, problem)
 
 
-def _ms(value: Any) -> int:
-    found = int(value)
-    if not 0 <= found < 1_000_000_000:
-        raise ValueError("a time within a session")
-    return found
+def _unknown(text: str | bytes, problem: Exception) -> Event:
+    """An event of a kind that we need nothing of, or one that is malformed."""
+    with suppress(MsgspecError, ValueError, RecursionError):
+        kind = _KINDS.decode(text).type
+        if kind not in KNOWN:
+            return Other(kind)
+    return Garbage(f"expected a Realtime event, got {problem}"[:200])
 
 
-def _created(event: dict[str, Any]) -> Created:
-    session = event["session"]
-    return Created(str(session.get("id", "")), str(session.get("model", "")))
+def _meaning(event: Any) -> Event:
+    match event:
+        case _TranscriptDelta(item_id, delta):
+            return Speaking(item_id, delta)
+        case _SpeechStarted(at_ms, item_id):
+            return SpeechStarted(at_ms, item_id)
+        case _SpeechStopped(at_ms, item_id):
+            return SpeechStopped(at_ms, item_id)
+        case _AgentTranscript(item_id, transcript):
+            return Transcript("agent", item_id, transcript)
+        case _CallerTranscript(item_id, transcript):
+            return Transcript("caller", item_id, transcript)
+        case _ResponseCreated(response):
+            return ResponseCreated(response.id)
+        case _ResponseDone(response):
+            return _done(response)
+        case _ItemDone(item):
+            return _item_done(item)
+        case _SessionCreated(session):
+            return Created(session.id, session.model)
+        case _SessionUpdated(session):
+            return Ready(session.audio.input.format.type, session.audio.output.format.type)
+        case _ErrorEvent(error):
+            code = error.code or error.type or "unknown"
+            message = (error.message or "")[:500]
+            return Failure(code, message, error.event_id or "", code in FATAL_CODES, code == EXPIRED)
+    raise AssertionError(event)
 
 
-def _ready(event: dict[str, Any]) -> Ready:
-    audio = event["session"]["audio"]
-    return Ready(str(audio["input"]["format"]["type"]), str(audio["output"]["format"]["type"]))
-
-
-def _audio(event: dict[str, Any]) -> Audio:
-    payload = event["delta"]
-    if not isinstance(payload, str) or not _BASE64.fullmatch(payload):  # it goes on as it is, into JSON
-        raise TypeError("delta holds base64")
-    return Audio(str(event["response_id"]), str(event["item_id"]), payload)
-
-
-def _item_done(event: dict[str, Any]) -> ToolCall | Other:
-    item = event["item"]
-    if item.get("type") != "function_call":
+def _item_done(item: _Item) -> ToolCall | Other:
+    whole = (item.status or "completed") == "completed"  # one that was cut off has half its arguments
+    if item.type != "function_call" or not whole:
         return Other("response.output_item.done")
-    if item.get("status", "completed") != "completed":  # cut off: its arguments are not whole
-        return Other("response.output_item.done")
-    call_id, name, arguments = item["call_id"], item["name"], item["arguments"]
-    if not all(isinstance(text, str) and text.isprintable() for text in (call_id, name)):
-        raise TypeError("a function call has an id and a name")
-    return ToolCall(call_id[:64], name[:64], str(arguments), str(item.get("id", "")))
+    if item.call_id is None or item.name is None or item.arguments is None:
+        raise ValueError("a function call without its id, name or arguments")
+    return ToolCall(item.call_id[:64], item.name[:64], item.arguments, item.id or "")
 
 
-def _done(event: dict[str, Any]) -> ResponseDone:
-    response = event["response"]
-    details = response.get("status_details") or {}
-    error = details.get("error") or {}
-    usage = response.get("usage")
+def _done(response: _Response) -> ResponseDone:
+    details = response.status_details or _Details()
+    error = details.error or _Error()
+    code = error.code or error.type or ""
     return ResponseDone(
-        response_id=str(response["id"]),
-        status=str(response["status"]),
-        reason=str(details.get("reason") or details.get("type") or ""),
-        code=str(error.get("code") or error.get("type") or ""),
-        usage=usage if isinstance(usage, dict) else {},
+        response_id=response.id,
+        status=response.status,
+        reason=details.reason or details.type or "",
+        code=code,
+        usage=response.usage if isinstance(response.usage, dict) else {},
+        fatal=code in FATAL_CODES,
     )
-
-
-def _failure(event: dict[str, Any]) -> Failure:
-    error = event["error"]
-    code = error.get("code") or error.get("type") or "unknown"
-    return Failure(str(code), str(error.get("message", ""))[:500], str(error.get("event_id") or ""))
-
-
-_DECODERS: dict[str, Callable[[dict[str, Any]], Event]] = {
-    "session.created": _created,
-    "session.updated": _ready,
-    "input_audio_buffer.speech_started": lambda e: SpeechStarted(_ms(e["audio_start_ms"]), str(e["item_id"])),
-    "input_audio_buffer.speech_stopped": lambda e: SpeechStopped(_ms(e["audio_end_ms"]), str(e["item_id"])),
-    "response.created": lambda e: ResponseCreated(str(e["response"]["id"])),
-    "response.output_audio.delta": _audio,
-    "response.output_audio_transcript.done": lambda e: Transcript(
-        "agent", str(e["item_id"]), str(e["transcript"])
-    ),
-    "response.output_audio_transcript.delta": lambda e: Speaking(str(e["item_id"]), str(e["delta"])),
-    "response.output_item.done": _item_done,
-    "conversation.item.input_audio_transcription.completed": lambda e: Transcript(
-        "caller", str(e["item_id"]), str(e["transcript"])
-    ),
-    "response.done": _done,
-    "error": _failure,
-}
 
 
 def configure(

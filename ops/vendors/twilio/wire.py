@@ -6,23 +6,27 @@ Sources: Twilio's "Media Streams - WebSocket Messages" and "Webhooks security" p
 from __future__ import annotations
 
 import hmac
-import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated
 from urllib.parse import urlsplit, urlunsplit
+
+from msgspec import Meta, MsgspecError, Struct, field
+from msgspec.json import Decoder
+
+from ops.speech.payload import is_base64
 
 BREATH = 1  # seconds, whole ones: from the end of a stream to the question how the call goes on
 
 
-@dataclass(frozen=True)
-class Connected:
+_Text = Annotated[str, Meta(min_length=1)]
+_Sid = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9]{1,64}\Z")]
+
+
+class Connected(Struct, frozen=True, tag_field="event", tag="connected"):
     """The first message of a stream."""
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(Struct, frozen=True):
     """A stream begins: whose it is, its format, and the `<Parameter>` values of the TwiML."""
 
     stream_sid: str
@@ -30,106 +34,106 @@ class Start:
     account_sid: str
     encoding: str
     sample_rate: int
-    parameters: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Media:
+class Media(Struct, frozen=True):
     """One frame from the caller: base64 of mu-law at 8 kHz, and its time in ms since the stream began."""
 
-    payload: str
-    timestamp: int
+    payload: _Text
+    timestamp: Annotated[int, Meta(ge=0, lt=1_000_000_000)]
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """The audio before this mark was played, or cleared."""
 
-    name: str
+    name: _Text
 
 
-@dataclass(frozen=True)
-class Dtmf:
+class Dtmf(Struct, frozen=True):
     """The caller pressed a key."""
 
-    digit: str
+    digit: _Text
 
 
-@dataclass(frozen=True)
-class Stop:
+class Stop(Struct, frozen=True, tag_field="event", tag="stop"):
     """The stream ends: the caller hung up, or the TwiML went on."""
 
 
-@dataclass(frozen=True)
-class Garbage:
+class Garbage(Struct, frozen=True):
     """A message that is not Twilio's: what was expected, what came."""
 
     reason: str
 
 
-_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 Message = Connected | Start | Media | Mark | Dtmf | Stop | Garbage
+
+
+class _Format(Struct):
+    encoding: _Text
+    sample_rate: int = field(name="sampleRate")
+
+
+class _Start(Struct):
+    stream_sid: _Sid = field(name="streamSid")
+    call_sid: _Sid = field(name="callSid")
+    account_sid: _Sid = field(name="accountSid")
+    media_format: _Format = field(name="mediaFormat")
+    parameters: dict[str, str] | None = field(name="customParameters", default=None)
+
+
+class _StartFrame(Struct, tag_field="event", tag="start"):
+    start: _Start
+
+
+class _MediaFrame(Struct, tag_field="event", tag="media"):
+    media: Media
+
+
+class _MarkFrame(Struct, tag_field="event", tag="mark"):
+    mark: Mark
+
+
+class _DtmfFrame(Struct, tag_field="event", tag="dtmf"):
+    dtmf: Dtmf
+
+
+_FRAMES = Decoder(
+    _MediaFrame | _MarkFrame | _DtmfFrame | _StartFrame | Connected | Stop,
+    strict=False,  # Twilio writes its numbers as texts
+)
 
 
 def decode(text: str | bytes) -> Message:
     """One message of the phone's side; anything malformed becomes `Garbage`, never an exception."""
     try:
-        frame = json.loads(text)
-        return _DECODERS[frame["event"]](frame)
+        frame = _FRAMES.decode(text)
     except RecursionError:
         return Garbage("expected a media stream message, got JSON nested too deeply")
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as problem:
-        return Garbage(f"expected a media stream message, got {type(problem).__name__}: {problem}"[:200])
-
-
-def _start(frame: dict[str, Any]) -> Start:
-    start = frame["start"]
-    media = start["mediaFormat"]
-    parameters = start.get("customParameters") or {}
-    if not all(isinstance(text, str) for text in (*parameters, *parameters.values())):
-        raise TypeError("customParameters hold texts")
-    return Start(
-        stream_sid=_sid(start["streamSid"]),
-        call_sid=_sid(start["callSid"]),
-        account_sid=_sid(start["accountSid"]),
-        encoding=_text(media["encoding"]),
-        sample_rate=int(media["sampleRate"]),
-        parameters=dict(parameters),
-    )
-
-
-def _media(frame: dict[str, Any]) -> Media:
-    media = frame["media"]
-    payload = _text(media["payload"])
-    if not _BASE64.fullmatch(payload):  # it goes on as it is, into JSON of ours
-        raise ValueError("a payload is base64")
-    timestamp = int(media["timestamp"])
-    if not 0 <= timestamp < 1_000_000_000:
-        raise ValueError("a timestamp is milliseconds since the stream began")
-    return Media(payload, timestamp)
-
-
-def _sid(value: object) -> str:
-    text = _text(value)
-    if not (text.isascii() and text.isalnum() and len(text) <= 64):
-        raise ValueError("a SID is letters and digits")
-    return text
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise TypeError(f"a text is missing, got {type(value).__name__}")
-    return value
-
-
-_DECODERS: dict[str, Callable[[dict[str, Any]], Message]] = {
-    "connected": lambda frame: Connected(),
-    "start": _start,
-    "media": _media,
-    "mark": lambda frame: Mark(_text(frame["mark"]["name"])),
-    "dtmf": lambda frame: Dtmf(_text(frame["dtmf"]["digit"])),
-    "stop": lambda frame: Stop(),
-}
+    except (MsgspecError, ValueError) as problem:
+        return Garbage(f"expected a media stream message, got {problem}"[:200])
+    if type(frame) is _MediaFrame:
+        media = frame.media
+        if not is_base64(media.payload):  # it goes on as it is, into JSON of ours
+            return Garbage("expected a payload in base64, got other letters")
+        return media
+    match frame:
+        case _MarkFrame(mark):
+            return mark
+        case _DtmfFrame(dtmf):
+            return dtmf
+        case _StartFrame(start):
+            return Start(
+                start.stream_sid,
+                start.call_sid,
+                start.account_sid,
+                start.media_format.encoding,
+                start.media_format.sample_rate,
+                start.parameters or {},
+            )
+        case Connected() | Stop():
+            return frame
+    raise AssertionError(frame)
 
 
 def media(stream_sid: str, payload: str) -> str:
@@ -138,13 +142,13 @@ def media(stream_sid: str, payload: str) -> str:
 
 
 def mark(stream_sid: str, name: str) -> str:
-    """A mark that comes back when the audio sent before it has been played."""
-    return json.dumps({"event": "mark", "streamSid": stream_sid, "mark": {"name": name}})
+    """A mark, named without quotes, that comes back when the audio sent before it has been played."""
+    return f'{{"event":"mark","streamSid":"{stream_sid}","mark":{{"name":"{name}"}}}}'
 
 
 def clear(stream_sid: str) -> str:
     """Empties the phone's buffer; pending marks come back at once."""
-    return json.dumps({"event": "clear", "streamSid": stream_sid})
+    return f'{{"event":"clear","streamSid":"{stream_sid}"}}'
 
 
 def connect_stream(

@@ -56,7 +56,7 @@ def test_garbage_is_a_value(text: str | bytes) -> None:
 )
 def test_no_json_raises(value: Any) -> None:
     """Whatever a known message carries, decoding gives a value."""
-    for kind in wire._DECODERS:
+    for kind in ("connected", "start", "media", "mark", "dtmf", "stop"):
         wire.decode(json.dumps({"event": kind, kind: value}))
 
 

@@ -1,0 +1,223 @@
+"""Sockets on picows: its parser and masking in C, its frames checked here for what it leaves to its user.
+
+picows hands over each frame as it comes. Fragments, reserved bits, UTF-8 and close codes are held to RFC 6455
+by `assembly`; a whole text frame, which nearly all are, goes straight through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket as sockets
+import ssl
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import picows
+from picows.picows import WSProtocol  # type: ignore[attr-defined]
+
+from ops.apps.transports import (
+    ACKNOWLEDGED_WITHIN,
+    FROM_MODEL,
+    FROM_PHONE,
+    MODEL_STRAIN,
+    PHONE_STRAIN,
+    SILENT,
+    Address,
+    NotOpened,
+    Reception,
+    Socket,
+    why_not_opened,
+)
+from ops.apps.transports.assembly import CLOSE, PING, PONG, Assembly, Violation, close_of
+
+READ_BUFFER = 4096  # bytes, at first: most events are smaller, and each call has two
+_TEXT = picows.WSMsgType.TEXT
+_SILENT_LOG = logging.Logger("picows", logging.CRITICAL + 1)  # what strangers send is told once, by us
+
+
+class PicowsSocket(Socket, picows.WSListener):
+    """A websocket of picows, on either side."""
+
+    def __init__(self, limit: int, strain: int, peer: str = "?") -> None:
+        Socket.__init__(self, peer)
+        self._assembly = Assembly(limit)
+        self._strain = strain
+        self._transport: picows.WSTransport
+        self._told: tuple[int | None, str] = (None, "")  # the other side's close frame
+        self._abandoned = False
+
+    def abandon(self) -> None:
+        """Nobody waits for this connection any more, should it come."""
+        self._abandoned = True
+
+    def send(self, text: str) -> None:
+        self._transport.send(_TEXT, text)
+
+    def _send_close(self, code: int, reason: str) -> None:
+        self._transport.send_close(code, reason.encode()[:120])  # type: ignore[arg-type]
+
+    def _abort(self) -> None:
+        self._transport.disconnect(graceful=False)
+
+    # What picows tells.
+
+    def on_ws_connected(self, transport: picows.WSTransport) -> None:
+        self._transport = transport
+        transport.underlying_transport.set_write_buffer_limits(high=self._strain)
+        if self._abandoned:
+            self._abort()
+
+    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        kind: Any = frame.msg_type
+        try:
+            if frame.rsv1 or frame.rsv2 or frame.rsv3:
+                raise Violation(1002, "expected no reserved bits, got some")
+            if kind == CLOSE:
+                self._told = close_of(frame.get_payload_as_bytes())
+                self._send_close(self._told[0] or 1000, "")
+                transport.disconnect()
+            elif transport.is_close_frame_sent:
+                return  # what comes after our last word is not heard
+            elif kind is _TEXT and frame.fin and not self._assembly.under_way:
+                self._came(frame.get_payload_as_utf8_text())
+            elif kind == PING:
+                transport.send_pong(frame.get_payload_as_bytes())
+            elif kind != PONG:
+                message = self._assembly.add(kind.value, frame.get_payload_as_bytes(), last=frame.fin)
+                if message is not None:
+                    self._came(message)
+        except UnicodeDecodeError:
+            raise picows.WSProtocolError(picows.WSCloseCode.INVALID_TEXT, "expected UTF-8") from None
+        except Violation as wrong:
+            raise picows.WSProtocolError(picows.WSCloseCode(wrong.code), wrong.reason) from None
+
+    def is_user_specific_pong(self, frame: picows.WSFrame) -> bool:
+        """Whatever comes while a pong is awaited proves that the other side lives."""
+        self._transport.notify_user_specific_pong_received()
+        return frame.msg_type is picows.WSMsgType.PONG
+
+    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
+        handshake = transport.close_handshake
+        code, reason = self._told
+        if code is None and handshake is not None and handshake.sent is not None:
+            code, reason = int(handshake.sent.code), handshake.sent.reason or ""  # type: ignore[call-overload]
+        self._ended(code, reason)
+
+    def pause_writing(self) -> None:
+        self.strained = True
+
+    def resume_writing(self) -> None:
+        self.strained = False
+
+
+async def dial(address: Address) -> Socket:
+    """A socket to the model. Raises NotOpened."""
+    secure = address.url.startswith("wss:")
+    socket = PicowsSocket(FROM_MODEL, MODEL_STRAIN)
+    try:
+        async with asyncio.timeout(address.within):
+            transport, _ = await picows.ws_connect(
+                lambda *_: socket,
+                address.url,
+                ssl_context=_tls() if secure else None,
+                extra_headers=address.headers,
+                websocket_handshake_timeout=address.within,
+                max_redirects=0,
+                max_frame_size=FROM_MODEL,
+                enable_auto_pong=False,  # `on_ws_frame` looks at a ping before it answers
+                enable_auto_ping=True,
+                auto_ping_idle_timeout=SILENT,
+                auto_ping_reply_timeout=SILENT,
+                read_buffer_init_size=READ_BUFFER,
+                logger_name=_SILENT_LOG,
+            )
+    except asyncio.CancelledError:
+        socket.abandon()
+        raise
+    except picows.WSHandshakeError as problem:
+        if problem.response is None:
+            raise why_not_opened(problem, address.within) from None
+        status, body = (
+            int(problem.response.status),
+            (problem.raw_body or b"")[:200].decode("utf-8", "replace"),
+        )
+        raise NotOpened(f"refused with HTTP {status} {body}".rstrip(), status) from None
+    except Exception as problem:
+        socket.abandon()
+        raise why_not_opened(problem, address.within) from None
+    wire = transport.underlying_transport.get_extra_info("socket")
+    if hasattr(sockets, "TCP_USER_TIMEOUT"):
+        wire.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_USER_TIMEOUT, int(ACKNOWLEDGED_WITHIN * 1000))
+    return socket
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """One context for all calls: reading the certificate authorities takes longer than a handshake."""
+    return ssl.create_default_context()
+
+
+class PhoneDoor:
+    """Takes over the connections on which a phone's stream asks to be let in."""
+
+    def __init__(self, reception: Reception) -> None:
+        self._reception = reception
+        self._attended: set[asyncio.Task[None]] = set()
+
+    def take(self, transport: asyncio.Transport, head: bytes, peer: str) -> None:
+        """Goes on with a connection of which `head` has been read: a request for the media path."""
+
+        def decide(
+            request: picows.WSUpgradeRequest,
+        ) -> picows.WSListener | picows.WSUpgradeResponseWithListener:
+            if self._reception.admit(peer, request.headers.getall("X-Twilio-Signature", [])):
+                return _AttendedSocket(peer, self._attend)
+            refused = picows.WSUpgradeResponse.create_error_response(403, b"")
+            return picows.WSUpgradeResponseWithListener(refused, None)
+
+        protocol = WSProtocol(
+            host_port=None,
+            ws_path=None,
+            is_client_side=False,
+            ws_listener_factory=decide,
+            logger=_SILENT_LOG,
+            disconnect_on_exception=True,
+            websocket_handshake_timeout=None,  # the head is here already
+            enable_auto_ping=False,  # a phone that sends no frames is gone: the session sees to that
+            auto_ping_idle_timeout=0,
+            auto_ping_reply_timeout=0,
+            auto_ping_strategy=picows.WSAutoPingStrategy.PING_WHEN_IDLE,
+            enable_auto_pong=False,
+            max_frame_size=FROM_PHONE,
+            extra_headers=None,
+            read_buffer_init_size=READ_BUFFER + len(head),
+        )
+        # The kernel shall not hold more than a few seconds of audio that the phone does not take either.
+        transport.get_extra_info("socket").setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, PHONE_STRAIN)
+        protocol.connection_made(transport)
+        while head:
+            room = protocol.get_buffer(len(head))
+            size = min(len(room), len(head))
+            room[:size] = head[:size]
+            head = head[size:]
+            protocol.buffer_updated(size)
+        transport.set_protocol(protocol)
+
+    def _attend(self, socket: Socket) -> None:
+        task = asyncio.get_running_loop().create_task(self._reception.attend(socket))
+        self._attended.add(task)
+        task.add_done_callback(self._attended.discard)
+
+
+class _AttendedSocket(PicowsSocket):
+    """A phone's socket: as soon as it is open, somebody attends to it."""
+
+    def __init__(self, peer: str, attend: Callable[[Socket], None]) -> None:
+        super().__init__(FROM_PHONE, PHONE_STRAIN, peer)
+        self._attend = attend
+
+    def on_ws_connected(self, transport: picows.WSTransport) -> None:
+        super().on_ws_connected(transport)
+        self._attend(self)
