@@ -346,7 +346,7 @@ def test(c: Context, args: str = "", live: bool = False, long: bool = False, jso
 
 @task(
     help={
-        "what": "processes (beside other supervisors), bridge (beside other relays) or simulators.",
+        "what": "processes (beside other supervisors), bridge (beside other relays), simulators, deploy.",
         "rounds": "How often each is measured.",
         "long": "simulators: ten minutes of calls; bridge: an hour of calls that come and go.",
         "only": "processes: only these tools; bridge: only these designs, a,b,c.",

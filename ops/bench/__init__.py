@@ -7,6 +7,7 @@ tools.py install.py trials.py           the supervisors: described, installed, p
 processes.py                            `inv bench processes`: all of them, taking turns
 bridge/                                 `inv bench bridge`: our bridge beside reference relays
 sink.py phones.py calls.py              `inv bench simulators`: calls placed, frames and marks timed
+shipping/                               `inv bench deploy`: shipped to three hosts, timed, cut off
 rig/                                    hosts with systemd and sshd on this machine, for this and the tests
 call_figures.py                         what that says. Pure
 """

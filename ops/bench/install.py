@@ -36,6 +36,7 @@ RELAYS = Peers(
     },
     {"ws": "8.23.0"},
 )  # fmt: skip
+SHIPPERS = Peers({"uv": "0.13.9", "pyinfra": "3.10.0", "ansible-core": "2.19.14"}, {})
 
 
 def cache() -> Path:
@@ -53,6 +54,8 @@ def install(folder: Path, peers: Peers, progress: Callable[[str], None]) -> None
     progress("installing " + ", ".join(f"{name} {version}" for name, version in peers.python.items()))
     wanted = [f"{name}=={version}" for name, version in peers.python.items()]
     _run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted])
+    if not peers.node:
+        return
     if not shutil.which("npm"):
         progress(f"there is no npm here: {', '.join(peers.node)} is left out")
         return

@@ -1,4 +1,4 @@
-"""`inv bench processes`, `bridge` and `simulators`: measured, shown beside the goals, written down."""
+"""`inv bench WHAT`: measured, shown beside the goals, written down."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class BadBench(OpsError):
 
 def bench(settings: Settings, printer: Printer, options: BenchOptions) -> Report:
     """Measure; each goal is a finding, the table is for reading."""
-    benches = {"processes": _processes, "bridge": _bridge, "simulators": _simulators}
+    benches = {"processes": _processes, "bridge": _bridge, "simulators": _simulators, "deploy": _deploy}
     if options.what not in benches:
         raise BadBench(f"There is no bench {options.what}.", fix=f"choose from: {', '.join(benches)}")
     if not 1 <= options.rounds <= 1000:
         raise BadBench(f"expected rounds from 1 to 1000, got {options.rounds}.", fix="give another number")
     if options.install:
-        peers = {"processes": install.SUPERVISORS, "bridge": install.RELAYS}
+        peers = {"processes": install.SUPERVISORS, "bridge": install.RELAYS, "deploy": install.SHIPPERS}
         if options.what not in peers:
             raise BadBench(f"The bench {options.what} has nothing to install.", fix="leave --install out")
         install.install(install.cache(), peers[options.what], printer.progress)
@@ -94,6 +94,13 @@ def _simulators(options: BenchOptions, progress: Callable[[str], None]) -> Bench
         call_figures.notes(),
         call_figures.raw(result),
     )
+
+
+def _deploy(options: BenchOptions, progress: Callable[[str], None]) -> Bench:
+    from ops.bench.shipping import figures, run
+
+    measured = run.measure(rounds=options.rounds, progress=progress)
+    return Bench(figures.figures(measured), figures.table(measured), figures.notes(), figures.raw(measured))
 
 
 def _show(printer: Printer, here: Machine, done: Bench) -> None:

@@ -1,0 +1,7 @@
+"""`inv bench deploy`: this checkout shipped to three hosts with real systemd and sshd, timed and cut off.
+
+result.py figures.py    pure: what was measured, what that says
+desk.py                 where a person would deploy from: a clone, keys, `inv` with a stopwatch
+cuts.py                 links cut in the middle of a deploy
+run.py                  everything in turn
+"""

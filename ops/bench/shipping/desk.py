@@ -1,0 +1,112 @@
+"""Where a person would deploy from: a clone of this checkout, the keys of a rig, `inv` with a stopwatch."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ops.bench.rig.outside import CHECKOUT, Rig
+from ops.errors import OpsError
+
+PATIENCE = 240.0  # seconds for one command
+WHO = ("-c", "user.name=Bench", "-c", "user.email=bench@example.com", "-c", "commit.gpgsign=false")
+KEPT = ("PATH", "LANG", "TMPDIR", "SSL_CERT_FILE")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command line: what it took, how it ended, and its document or what it said instead."""
+
+    seconds: float
+    code: int
+    document: dict[str, Any]
+    said: str
+
+    @property
+    def hosts(self) -> dict[str, Any]:
+        return dict(self.document.get("data", {}).get("hosts", {}))
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A folder with a clone of the checkout's last commit, and a home that knows the hosts of a rig."""
+
+    root: Path
+    home: Path
+
+    @staticmethod
+    def set_up(folder: Path, rig: Rig, wheels: Path, path: str = "/srv/trunkline") -> Desk:
+        """Clone the checkout into a folder; the wheels fetched for it are kept in another one."""
+        desk = Desk(folder / "project", folder / "home")
+        (desk.home / ".ssh").mkdir(parents=True, mode=0o700)
+        shutil.copy(rig.key, desk.home / ".ssh/id_ed25519")
+        (desk.home / ".ssh/known_hosts").write_text(rig.known_hosts())
+        desk._git("clone", "--quiet", "--depth=1", CHECKOUT.as_uri(), str(desk.root), cwd=folder)
+        rows = "".join(
+            f'[hosts.{host.name}]\naddress = "{host.address}"\nuser = "root"\npath = "{path}"\n'
+            for host in rig.hosts
+        )
+        (desk.root / "ops.toml").write_text(rows)
+        (desk.root / "dist").symlink_to(wheels)
+        return desk
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Nothing of the person but the way to packages: pip's and uv's settings."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name in KEPT or name.startswith(("PIP_", "UV_"))
+        }
+        config = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+        return {**kept, "HOME": str(self.home), "XDG_CONFIG_HOME": config}
+
+    def popen(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "invoke", *arguments], cwd=self.root, env=self.environment,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def inv(self, *arguments: str, code: int | None = 0) -> Ran:
+        """Run `inv ARGUMENTS` from a fresh interpreter; raises OpsError when it ends with another code."""
+        began = time.perf_counter()
+        with self.popen(*arguments) as command:
+            try:
+                out, err = command.communicate(timeout=PATIENCE)
+            except BaseException:
+                command.kill()
+                raise
+        ran = Ran(time.perf_counter() - began, command.returncode, _document(out), out + err)
+        if code is not None and ran.code != code:
+            told = f"inv {' '.join(arguments)} ended with {ran.code}, expected {code}"
+            raise OpsError(f"{told}: {ran.said.strip()[-800:]}", fix="run the same by hand")
+        return ran
+
+    def change(self, text: str) -> None:
+        """Commit a small change: one file of one line."""
+        (self.root / "change.txt").write_text(f"{text}\n")
+        self._git("add", "change.txt")
+        self._git("commit", "--quiet", "-m", "change")
+
+    def _git(self, *arguments: str, cwd: Path | None = None) -> None:
+        done = subprocess.run(
+            ["git", *WHO, *arguments], cwd=cwd or self.root, capture_output=True, text=True, check=False,
+            env=self.environment,
+        )  # fmt: skip
+        if done.returncode:
+            raise OpsError(f"git {arguments[0]}: {done.stderr.strip()}", fix="bench from a git checkout")
+
+
+def _document(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

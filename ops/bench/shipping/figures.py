@@ -1,0 +1,73 @@
+"""What the runs of the deploy bench say: figures beside their goals, a table, how to read it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ops.bench.figures import Figure, middle
+from ops.bench.shipping.result import Result
+
+
+def figures(result: Result) -> list[Figure]:
+    """What was measured beside the goals."""
+    times = [
+        ("repeat", "deploy to one host, nothing changed", result.repeat, 3),
+        ("change", "deploy to one host, one file changed", result.change, 8),
+        ("rollback", "rollback of one host", result.rollback, 10),
+    ]
+    found = [
+        Figure(f"bench.deploy-{id}", what, middle(taken), goal, "s", f"median of {len(taken)}")
+        for id, what, taken, goal in times
+    ]
+    behind = "added by `-H` to a task behind the first of a chain"
+    how = f"{result.tasks} tasks, beside the same task run on the host itself"
+    return [
+        *found,
+        Figure("bench.deploy-chain", behind, middle(result.chain), 0.5, "s", how),
+        _cuts(result),
+    ]
+
+
+def _cuts(result: Result) -> Figure:
+    what = "cuts of the link that left a mix, or that the same command did not mend"
+    count = sum(not one.well for one in result.cuts) if result.cuts else None
+    broke = [one for one in result.cuts if one.code != 0]
+    new = sum(one.found == "new" for one in broke)
+    note = f"of {len(result.cuts)} at as many points; {len(broke)} deploys broke, {new} behind the switch"
+    return Figure("bench.deploy-cuts", what, count, 0, "", note, outcome=True)
+
+
+def table(result: Result) -> list[dict[str, Any]]:
+    """One row for each thing done, for people."""
+    done = {
+        **{f"first deploy with {name}, one host": [taken] for name, taken in result.first.items()},
+        "nothing changed, one host": result.repeat,
+        "nothing changed, three hosts": result.repeat_all,
+        "one file changed, one host": result.change,
+        "one file changed, three hosts (one first)": result.change_all,
+        "rollback, one host": result.rollback,
+    }
+    return [{"what": what, "Trunkline, s": _shown(taken)} for what, taken in done.items() if taken]
+
+
+def notes() -> list[str]:
+    """What a reader of the table must know."""
+    return [
+        "Seconds of whole commands (`python -m invoke …`) from a fresh interpreter, median (least-most).",
+        "The hosts are namespaces of this machine, each with systemd as PID 1 and sshd: they share its "
+        "cores, and the network between them costs next to nothing.",
+        "A first deploy installs every wheel of requirements.lock; later ones share that environment.",
+        "A cut takes the link down until the command has ended; then the same command runs once more.",
+    ]
+
+
+def raw(result: Result) -> dict[str, Any]:
+    """Everything measured, as plain data."""
+    return asdict(result)
+
+
+def _shown(taken: Sequence[float]) -> str:
+    range_ = f" ({min(taken):.2f}-{max(taken):.2f})" if len(taken) > 1 else ""
+    return f"{middle(taken) or 0.0:.2f}{range_}"

@@ -1,0 +1,43 @@
+"""What the deploy bench says of what it measured."""
+
+from __future__ import annotations
+
+import pytest
+
+from ops.bench.shipping import figures
+from ops.bench.shipping.result import Cut, Result
+
+WHOLE = Cut(0.5, 4, 7.0, "old", converged=True)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Cut(0.5, 4, 7.0, "a mix: ['x']", converged=True),
+        Cut(0.5, 4, 7.0, "old", converged=False),
+        Cut(0.5, 4, 7.0, "new", converged=True, left=("lock.json",)),
+    ],
+)
+def test_a_cut_is_well_only_if_all_is(bad: Cut) -> None:
+    """Old or new, mended by the same command, and nothing left: anything else counts, on any machine."""
+    cuts = {one.id: one for one in figures.figures(Result(cuts=[WHOLE, bad, WHOLE]))}["bench.deploy-cuts"]
+    assert (cuts.value, cuts.finding().status) == (1, "fail")
+    well = figures.figures(Result(cuts=[WHOLE]))[-1]
+    assert (well.value, well.finding().status) == (0, "ok")
+    assert "of 1 at as many points; 1 deploys broke, 0 behind the switch" in well.note
+
+
+def test_what_was_not_measured_is_not_met() -> None:
+    """Without a run there is no figure, and no row."""
+    assert {one.met for one in figures.figures(Result())} == {None}
+    assert figures.table(Result()) == []
+
+
+def test_times_stand_beside_their_goals() -> None:
+    """The median counts; the table shows the range."""
+    result = Result(first={"uv": 4.5}, repeat=[2.9, 3.2, 3.1], tasks=5)
+    assert figures.figures(result)[0].met is False
+    assert figures.table(result) == [
+        {"what": "first deploy with uv, one host", "Trunkline, s": "4.50"},
+        {"what": "nothing changed, one host", "Trunkline, s": "3.10 (2.90-3.20)"},
+    ]
