@@ -11,6 +11,7 @@ import struct
 
 TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
 MASKED, NO_MASK = 0x80, b"\0\0\0\0"
+_MIDDLE = struct.Struct(">BBH")
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -64,5 +65,5 @@ def frame(opcode: int, payload: bytes, masked: int = 0) -> bytes:
     if size < 126:
         return bytes((0x80 | opcode, masked | size)) + key + payload
     if size < 1 << 16:
-        return struct.pack(">BBH", 0x80 | opcode, masked | 126, size) + key + payload
+        return _MIDDLE.pack(0x80 | opcode, masked | 126, size) + key + payload
     return struct.pack(">BBQ", 0x80 | opcode, masked | 127, size) + key + payload

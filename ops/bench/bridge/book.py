@@ -57,9 +57,11 @@ class Calls:
 
     def heard(self, payload: bytes, now: float) -> None:
         """The model was sent this audio."""
+        if not self.measuring:
+            return
         call, number = of_watermark(payload[:12])
         page = self.pages.get(call)
-        if page is None or not self.measuring:
+        if page is None:
             return
         if page.from_number <= number < page.sent:
             self.up.append(now - page.sent_at[number % REMEMBERED])

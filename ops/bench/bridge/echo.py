@@ -18,6 +18,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
 from ops.bench.bridge import frames
 from ops.bench.bridge.book import Calls
 
+TEXT = WSMsgType.TEXT
 ANSWER = 250  # pieces of audio: 5 s
 FORMAT = {"type": "audio/pcmu"}
 USAGE = {
@@ -78,13 +79,14 @@ class End(WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.transport = transport
+        self._send = transport.underlying_transport.write
         self._there.add(self)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self._there.discard(self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if frame.msg_type == WSMsgType.TEXT:
+        if frame.msg_type == TEXT:
             self.on_text(frame.get_payload_as_bytes())
         elif frame.msg_type == WSMsgType.CLOSE:
             transport.send_close(frame.get_close_code())
@@ -94,7 +96,7 @@ class End(WSListener):
         raise NotImplementedError
 
     def write(self, *messages: bytes) -> None:
-        self.transport.underlying_transport.write(frames.from_server(messages))
+        self._send(frames.from_server(messages))
 
 
 class Mirror(End):
@@ -105,9 +107,9 @@ class Mirror(End):
         self._calls = model.calls
 
     def on_text(self, message: bytes) -> None:
-        payload = frames.value(message, b"payload")
-        if payload is None:
+        if len(message) < frames.SHORTEST_AUDIO:
             return
+        payload = frames.value(message, b"payload") or b""
         self._calls.heard(payload, time.monotonic())
         stream = frames.value(message, b"streamSid") or b""
         self.write(frames.agent_media(stream, payload), frames.agent_mark(stream, payload[: frames.DIGITS]))

@@ -14,7 +14,12 @@ from ops.bench import wire
 DIGITS = 12
 PER_CALL = 10**8  # frames that a call can number
 MOST_CALLS = 10**4
+SHORTEST_AUDIO = 200  # bytes: a shorter message holds no frame of 20 ms
 FRAME = 160  # bytes: 20 ms of mu-law
+_MEDIA = (
+    b'{"event":"media","sequenceNumber":"%d","media":{"track":"inbound","chunk":"%d","timestamp":"%d",'
+    b'"payload":"%04d%08d%s"},"streamSid":"%s"}'
+)
 
 
 def watermark(call: int, number: int) -> bytes:
@@ -46,12 +51,9 @@ def value(message: bytes, name: bytes) -> bytes | None:
     return message[begin:end] if begin > 0 and end > 0 else None
 
 
-def media(sequence: int, chunk: int, stream: bytes, payload: bytes) -> bytes:
-    """A frame of the caller, as Twilio sends it."""
-    return (
-        b'{"event":"media","sequenceNumber":"%d","media":{"track":"inbound","chunk":"%d","timestamp":"%d",'
-        b'"payload":"%s"},"streamSid":"%s"}' % (sequence, chunk, chunk * 20, payload, stream)
-    )
+def media(number: int, sequence: int, call: int, speech: bytes, stream: bytes) -> bytes:
+    """A frame of the caller with its watermark, as Twilio sends it. `number` counts from 0."""
+    return _MEDIA % (sequence, number + 1, number * 20, call, number, speech, stream)
 
 
 def mark(sequence: int, stream: bytes, name: bytes) -> bytes:

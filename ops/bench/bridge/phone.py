@@ -6,7 +6,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
@@ -21,6 +21,7 @@ from ops.vendors.twilio import wire as twilio
 if TYPE_CHECKING:
     import httpx
 
+TEXT = WSMsgType.TEXT
 ANSWERED_WITHIN = 5.0  # seconds for the webhook, and for the handshake
 
 
@@ -49,6 +50,7 @@ class Phone(WSListener):
         self._marks: list[bytes] = []  # to come back
         self._sequence = 1
         self._transport: WSTransport | None = None
+        self._send: Callable[[bytes], None] | None = None
 
     async def call(self, door: Door, client: httpx.AsyncClient) -> None:
         """Open the stream; raises Unreachable where the call is not taken."""
@@ -64,6 +66,7 @@ class Phone(WSListener):
             )
         except Exception as problem:  # whatever a handshake can fail with
             raise Unreachable(f"{url}: {problem}", fix="read the bridge's output") from None
+        self._send = self._transport.underlying_transport.write
         start = {
             "event": "start", "sequenceNumber": "1", "streamSid": self.stream.decode(),
             "start": {
@@ -76,19 +79,18 @@ class Phone(WSListener):
 
     def speak(self, due: float) -> None:
         """Send the next frame, and the marks that have been played."""
-        transport = self._transport
-        if transport is None or self.gone.is_set():
+        if self._send is None or self.gone.is_set():
             return
-        page, now = self.page, time.monotonic()
-        number = page.leaves(now, due)
-        payload = frames.watermark(page.call, number) + self._speech[number % len(self._speech)]
-        self._sequence += 1
-        messages = [frames.media(self._sequence, number + 1, self.stream, payload)]
+        page = self.page
+        number = page.leaves(time.monotonic(), due)
+        sequence = self._sequence = self._sequence + 1
+        speech = self._speech[number % len(self._speech)]
+        messages = [frames.media(number, sequence, page.call, speech, self.stream)]
         for name in self._marks:
-            self._sequence += 1
-            messages.append(frames.mark(self._sequence, self.stream, name))
+            sequence = self._sequence = sequence + 1
+            messages.append(frames.mark(sequence, self.stream, name))
         self._marks.clear()
-        transport.underlying_transport.write(frames.from_client(messages))
+        self._send(frames.from_client(messages))
 
     def hang_up(self, *, politely: bool = True) -> None:
         """The caller hangs up: with `stop` and a close, or the connection just breaks."""
@@ -102,16 +104,15 @@ class Phone(WSListener):
         self._transport.send_close()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if frame.msg_type != WSMsgType.TEXT:
+        if frame.msg_type != TEXT:
             if frame.msg_type == WSMsgType.CLOSE:
                 self.close_code = frame.get_close_code().value
                 transport.disconnect()
             return
         message = frame.get_payload_as_bytes()
-        payload = frames.value(message, b"payload")
-        if payload is not None:
+        if len(message) > frames.SHORTEST_AUDIO:
             try:
-                self.page.comes(payload, time.monotonic())
+                self.page.comes(frames.value(message, b"payload") or b"", time.monotonic())
             except ValueError:  # something of the bridge's own
                 self._calls.unmarked += 1
         elif (name := frames.value(message, b"name")) is not None:
@@ -141,6 +142,5 @@ class Phone(WSListener):
         }
 
     def _write(self, *messages: Mapping[str, object]) -> None:
-        assert self._transport is not None
-        texts = [json.dumps(message).encode() for message in messages]
-        self._transport.underlying_transport.write(frames.from_client(texts))
+        assert self._send is not None
+        self._send(frames.from_client([json.dumps(message).encode() for message in messages]))

@@ -32,8 +32,14 @@ def test_a_watermark_is_audio_and_tells_call_and_frame() -> None:
 
 def test_our_own_wire_reads_every_message() -> None:
     """What the load says is what Twilio and the model say."""
-    payload = frames.watermark(1, 2) + frames.payloads(SPEECH)[0]
-    assert phone.decode(frames.media(2, 3, STREAM, payload)) == phone.Media(payload.decode(), 60)
+    speech = frames.payloads(SPEECH)[0]
+    payload = frames.watermark(1, 2) + speech
+    assert phone.decode(frames.media(2, 3, 1, speech, STREAM)) == phone.Media(payload.decode(), 40)
+    assert (
+        len(frames.media(0, 1, 1, speech, b""))
+        > frames.SHORTEST_AUDIO
+        > len(frames.mark(10**6, STREAM * 6, b"12:34567.125"))
+    )
     assert phone.decode(frames.mark(4, STREAM, b"0:20")) == phone.Mark("0:20")
     heard = model.decode(frames.delta(7, b"resp_1", b"item_1", payload))
     assert heard == model.Audio("resp_1", "item_1", payload.decode())
