@@ -8,7 +8,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 
-from ops.bench.bridge.frames import MOST_CALLS, PER_CALL, of_watermark
+from ops.bench.bridge.frames import DIGITS, MOST_CALLS, PER_CALL
 from ops.bench.figures import percentile
 
 LATE = 0.010  # seconds after which a frame of the load counts as late
@@ -30,7 +30,7 @@ class Window:
     cleared: int  # times that a phone was told to drop its audio: nobody interrupts here
 
 
-@dataclass
+@dataclass(slots=True)
 class Calls:
     """The frames of every call, and the times of those that count."""
 
@@ -59,7 +59,7 @@ class Calls:
         """The model was sent this audio."""
         if not self.measuring:
             return
-        call, number = of_watermark(payload[:12])
+        call, number = divmod(int(payload[:DIGITS]), PER_CALL)
         page = self.pages.get(call)
         if page is None:
             return
@@ -109,7 +109,7 @@ class Calls:
         )
 
 
-@dataclass
+@dataclass(slots=True)
 class Page:
     """The frames of one call."""
 
@@ -132,8 +132,8 @@ class Page:
         return number
 
     def comes(self, payload: bytes, now: float) -> None:
-        """Audio has come to the phone."""
-        call, number = of_watermark(payload[:12])
+        """Audio has come to the phone; raises ValueError where it bears no watermark."""
+        call, number = divmod(int(payload[:DIGITS]), PER_CALL)
         if call != self.call:
             self.calls.crossed += 1
             return

@@ -109,9 +109,9 @@ class Mirror(End):
     def on_text(self, message: bytes) -> None:
         if len(message) < frames.SHORTEST_AUDIO:
             return
-        payload = frames.value(message, b"payload") or b""
+        payload = frames.value(message, frames.PAYLOAD) or b""
         self._calls.heard(payload, time.monotonic())
-        stream = frames.value(message, b"streamSid") or b""
+        stream = frames.value(message, frames.STREAM) or b""
         self.write(frames.agent_media(stream, payload), frames.agent_mark(stream, payload[: frames.DIGITS]))
 
 
@@ -135,7 +135,7 @@ class Session(End):
 
     def on_text(self, message: bytes) -> None:
         if self._ready and b"input_audio_buffer.append" in message[:64]:
-            self._hear(frames.value(message, b"audio") or b"")
+            self._hear(frames.value(message, frames.AUDIO) or b"")
         else:
             self._command(json.loads(message))
 

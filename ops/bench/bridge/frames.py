@@ -16,6 +16,7 @@ PER_CALL = 10**8  # frames that a call can number
 MOST_CALLS = 10**4
 SHORTEST_AUDIO = 200  # bytes: a shorter message holds no frame of 20 ms
 FRAME = 160  # bytes: 20 ms of mu-law
+AUDIO, PAYLOAD, NAME, STREAM = b'"audio"', b'"payload"', b'"name"', b'"streamSid"'
 _MEDIA = (
     b'{"event":"media","sequenceNumber":"%d","media":{"track":"inbound","chunk":"%d","timestamp":"%d",'
     b'"payload":"%04d%08d%s"},"streamSid":"%s"}'
@@ -27,13 +28,6 @@ def watermark(call: int, number: int) -> bytes:
     return b"%0*d" % (DIGITS, call * PER_CALL + number)
 
 
-def of_watermark(digits: bytes) -> tuple[int, int]:
-    """Call and frame; ValueError for what is no watermark."""
-    if len(digits) != DIGITS:
-        raise ValueError(f"expected {DIGITS} digits, got {len(digits)}")
-    return divmod(int(digits), PER_CALL)
-
-
 def payloads(speech: bytes) -> tuple[bytes, ...]:
     """The base64 of each whole 20 ms of speech, without the place of the watermark."""
     pieces = (speech[at : at + FRAME] for at in range(0, len(speech) - FRAME + 1, FRAME))
@@ -41,12 +35,12 @@ def payloads(speech: bytes) -> tuple[bytes, ...]:
 
 
 def value(message: bytes, name: bytes) -> bytes | None:
-    """The text behind `"name":` with or without spaces, None where there is none. No escapes, no JSON:
-    the relays write what they read, and this must be quick."""
-    at = message.find(b'"%s"' % name)
+    """The text behind a name in quotes, with or without spaces; None where there is none. No escapes, no
+    JSON: the relays write what they read, and this must be quick."""
+    at = message.find(name)
     if at < 0:
         return None
-    begin = message.find(b'"', at + len(name) + 2) + 1
+    begin = message.find(b'"', at + len(name)) + 1
     end = message.find(b'"', begin)
     return message[begin:end] if begin > 0 and end > 0 else None
 

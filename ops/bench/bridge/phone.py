@@ -112,10 +112,10 @@ class Phone(WSListener):
         message = frame.get_payload_as_bytes()
         if len(message) > frames.SHORTEST_AUDIO:
             try:
-                self.page.comes(frames.value(message, b"payload") or b"", time.monotonic())
+                self.page.comes(frames.value(message, frames.PAYLOAD) or b"", time.monotonic())
             except ValueError:  # something of the bridge's own
                 self._calls.unmarked += 1
-        elif (name := frames.value(message, b"name")) is not None:
+        elif (name := frames.value(message, frames.NAME)) is not None:
             self._marks.append(name)
         elif b'"clear"' in message:
             self._calls.cleared += 1

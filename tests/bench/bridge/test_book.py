@@ -50,6 +50,8 @@ def test_crossed_and_repeated_frames_are_told() -> None:
     other.comes(watermark(one.call, number), 1.1)
     one.comes(watermark(one.call, number), 1.1)
     one.comes(watermark(one.call, number), 1.2)
+    with pytest.raises(ValueError, match="invalid literal"):
+        one.comes(b"AAAAAAAAAAAAAAAA", 1.3)
     found = calls.window()
     assert (found.crossed, found.lost) == (2, 0)
 
