@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ops.bench.shipping import figures
-from ops.bench.shipping.result import Cut, Result
+from ops.bench.shipping.result import FIRST, OURS, SAME, Cut, Result
 
 WHOLE = Cut(0.5, 4, 7.0, "old", converged=True)
 
@@ -35,9 +35,9 @@ def test_what_was_not_measured_is_not_met() -> None:
 
 def test_times_stand_beside_their_goals() -> None:
     """The median counts; the table shows the range."""
-    result = Result(first={"uv": 4.5}, repeat=[2.9, 3.2, 3.1], tasks=5)
+    result = Result({"pyinfra 1": {SAME: [4.0]}, OURS: {FIRST: [4.5], SAME: [2.9, 3.2, 3.1]}}, tasks=5)
     assert figures.figures(result)[0].met is False
     assert figures.table(result) == [
-        {"what": "first deploy with uv, one host", "Trunkline, s": "4.50"},
-        {"what": "nothing changed, one host", "Trunkline, s": "3.10 (2.90-3.20)"},
+        {"seconds": FIRST, OURS: "4.50", "pyinfra 1": "–"},
+        {"seconds": SAME, OURS: "3.10 (2.90-3.20)", "pyinfra 1": "4.00"},
     ]

@@ -48,7 +48,7 @@ class Desk:
         (desk.home / ".ssh").mkdir(parents=True, mode=0o700)
         shutil.copy(rig.key, desk.home / ".ssh/id_ed25519")
         (desk.home / ".ssh/known_hosts").write_text(rig.known_hosts())
-        desk._git("clone", "--quiet", "--depth=1", CHECKOUT.as_uri(), str(desk.root), cwd=folder)
+        desk.git("clone", "--quiet", "--depth=1", CHECKOUT.as_uri(), str(desk.root), cwd=folder)
         rows = "".join(
             f'[hosts.{host.name}]\naddress = "{host.address}"\nuser = "root"\npath = "{path}"\n'
             for host in rig.hosts
@@ -92,10 +92,11 @@ class Desk:
     def change(self, text: str) -> None:
         """Commit a small change: one file of one line."""
         (self.root / "change.txt").write_text(f"{text}\n")
-        self._git("add", "change.txt")
-        self._git("commit", "--quiet", "-m", "change")
+        self.git("add", "change.txt")
+        self.git("commit", "--quiet", "-m", "change")
 
-    def _git(self, *arguments: str, cwd: Path | None = None) -> None:
+    def git(self, *arguments: str, cwd: Path | None = None) -> None:
+        """Run git here; raises OpsError when it fails."""
         done = subprocess.run(
             ["git", *WHO, *arguments], cwd=cwd or self.root, capture_output=True, text=True, check=False,
             env=self.environment,

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+OURS = "Trunkline"
+FIRST_PIP = "first deploy with pip, one host"
+FIRST = "first deploy with uv, three hosts"
+SAME = "nothing changed, one host"
+SAME_ALL = "nothing changed, three hosts"
+CHANGE = "one file changed, one host"
+CHANGE_ALL = "one file changed, three hosts"
+BACK = "rollback, one host"
+WHAT = (FIRST_PIP, FIRST, SAME, SAME_ALL, CHANGE, CHANGE_ALL, BACK)
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -23,14 +33,15 @@ class Cut:
 
 @dataclass
 class Result:
-    """Seconds of whole commands from a fresh interpreter, by what they did."""
+    """Seconds of whole commands by tool and by what they did; what a chain adds; the cuts."""
 
-    first: dict[str, float] = field(default_factory=dict)  # by installer
-    repeat: list[float] = field(default_factory=list)
-    repeat_all: list[float] = field(default_factory=list)
-    change: list[float] = field(default_factory=list)
-    change_all: list[float] = field(default_factory=list)
-    rollback: list[float] = field(default_factory=list)
-    chain: list[float] = field(default_factory=list)  # added by each task behind the first
+    times: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    chain: list[float] = field(default_factory=list)  # seconds added by each task behind the first
     tasks: int = 0  # of that chain
     cuts: list[Cut] = field(default_factory=list)
+
+    def took(self, what: str, seconds: float, tool: str = OURS) -> None:
+        self.times.setdefault(tool, {}).setdefault(what, []).append(seconds)
+
+    def of(self, what: str, tool: str = OURS) -> list[float]:
+        return self.times.get(tool, {}).get(what, [])

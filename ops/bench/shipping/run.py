@@ -14,13 +14,25 @@ from ops.bench import install
 from ops.bench.rig.outside import Rig, RigHost, obstacle, rig
 from ops.bench.shipping.cuts import cuts
 from ops.bench.shipping.desk import Desk
-from ops.bench.shipping.result import Cut, Result
+from ops.bench.shipping.others import Other, others
+from ops.bench.shipping.result import (
+    BACK,
+    CHANGE,
+    CHANGE_ALL,
+    FIRST,
+    FIRST_PIP,
+    SAME,
+    SAME_ALL,
+    Cut,
+    Result,
+)
 from ops.errors import OpsError
 
 BASE = "/srv/trunkline"
 ALL = "host1,host2,host3"
 CHAIN = 5  # tasks of a chain
 CUTS = 30
+ROUNDS = 3  # of the other tools, at most
 
 
 def measure(*, rounds: int, progress: Callable[[str], None]) -> Result:
@@ -30,43 +42,56 @@ def measure(*, rounds: int, progress: Callable[[str], None]) -> Result:
     result = Result(tasks=CHAIN)
     wheels = install.cache() / "wheels"
     wheels.mkdir(parents=True, exist_ok=True)
-    uv = _installed("uv")
+    versions = install.installed(install.cache(), install.SHIPPERS)
     with _folder() as folder, rig(1) as alone:
         progress("first deploy with pip")
         _without_uv(alone.hosts)
         desk = Desk.set_up(folder, alone, wheels)
-        desk.inv("-H", "host1", "releases", "--json")
         desk.inv("-H", "host1", "deploy", "--dry-run", "--json")  # fetches the wheels
-        result.first["pip"] = desk.inv("-H", "host1", "deploy", "--json").seconds
+        result.took(FIRST_PIP, desk.inv("-H", "host1", "deploy", "--json").seconds)
     with _folder() as folder, rig(3) as three:
-        if uv is not None:
-            for host in three.hosts:
-                shutil.copy(uv, host.root / "usr/local/bin/uv")
-        progress(f"first deploy with {'uv' if uv else 'pip'} to three hosts")
         desk = Desk.set_up(folder, three, wheels)
-        first = desk.inv("-H", "host1", "deploy", "--json").seconds
-        if uv is not None:
-            result.first["uv"] = first
-        desk.inv("-H", ALL, "deploy", "--json")
+        if "uv" in versions:
+            progress("first deploy with uv")
+            for host in three.hosts:
+                shutil.copy(_bin() / "uv", host.root / "usr/local/bin/uv")
+            result.took(FIRST, desk.inv("-H", ALL, "deploy", "--json").seconds)
+        else:
+            desk.inv("-H", ALL, "deploy", "--json")
         for number in range(rounds):
             progress(f"round {number + 1} of {rounds}")
             _round(result, desk, three, number)
-        result.cuts = _cuts(three, folder, wheels, median(result.change), progress)
+        if "uv" in versions:
+            for other in others(_bin(), versions, folder, three, desk):
+                _other(result, other, desk, min(rounds, ROUNDS), progress)
+        result.cuts = _cuts(three, folder, wheels, median(result.of(CHANGE)), progress)
     return result
 
 
 def _round(result: Result, desk: Desk, three: Rig, number: int) -> None:
     """Everything once; it begins and ends with the same release in force everywhere."""
-    result.repeat.append(desk.inv("-H", "host1", "deploy", "--json").seconds)
-    result.repeat_all.append(desk.inv("-H", ALL, "deploy", "--json").seconds)
+    result.took(SAME, desk.inv("-H", "host1", "deploy", "--json").seconds)
+    result.took(SAME_ALL, desk.inv("-H", ALL, "deploy", "--json").seconds)
     desk.change(f"one {number}")
-    result.change.append(desk.inv("-H", "host1", "deploy", "--json").seconds)
-    result.rollback.append(desk.inv("-H", "host1", "rollback", "--json").seconds)
+    result.took(CHANGE, desk.inv("-H", "host1", "deploy", "--json").seconds)
+    result.took(BACK, desk.inv("-H", "host1", "rollback", "--json").seconds)
     desk.change(f"all {number}")
-    result.change_all.append(desk.inv("-H", ALL, "deploy", "--json").seconds)
+    result.took(CHANGE_ALL, desk.inv("-H", ALL, "deploy", "--json").seconds)
     short = desk.inv("-H", "host1", "status").seconds
     long = desk.inv("-H", "host1", *["status"] * CHAIN).seconds
     result.chain.append((long - short) / (CHAIN - 1) - _there(three.hosts[0]))
+
+
+def _other(result: Result, other: Other, desk: Desk, rounds: int, progress: Callable[[str], None]) -> None:
+    progress(other.name)
+    result.took(FIRST, other.deploy(desk, 3), other.name)
+    for number in range(rounds):
+        result.took(SAME, other.deploy(desk, 1), other.name)
+        result.took(SAME_ALL, other.deploy(desk, 3), other.name)
+        desk.change(f"{other.name} one {number}")
+        result.took(CHANGE, other.deploy(desk, 1), other.name)
+        desk.change(f"{other.name} all {number}")
+        result.took(CHANGE_ALL, other.deploy(desk, 3), other.name)
 
 
 def _there(host: RigHost) -> float:
@@ -95,9 +120,8 @@ def _without_uv(hosts: tuple[RigHost, ...]) -> None:
             (host.root / place).unlink(missing_ok=True)
 
 
-def _installed(name: str) -> Path | None:
-    path = install.cache() / "venv/bin" / name
-    return path if path.exists() else None
+def _bin() -> Path:
+    return install.cache() / "venv/bin"
 
 
 @contextmanager
