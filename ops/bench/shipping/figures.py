@@ -49,10 +49,10 @@ def table(result: Result) -> list[dict[str, Any]]:
 def notes() -> list[str]:
     """What a reader of the table must know."""
     return [
-        "Seconds of whole commands from a fresh interpreter, median (least-most). Trunkline and Ansible ship to "
-        "one host first, then to the others; pyinfra to all at once.",
-        "pyinfra and Ansible bring the same files, with uv and the same wheels, try the release and switch. They "
-        "verify no file by its hash, hold no lock, keep no record; how to go back is left to their user.",
+        "Seconds of whole commands from a fresh interpreter, median (least-most). Trunkline and Ansible "
+        "ship to one host first, then to the others; pyinfra to all at once.",
+        "pyinfra and Ansible bring the same files, with uv and the same wheels, try the release and switch. "
+        "They verify no file by its hash, hold no lock, keep no record; going back is left to their user.",
         "The hosts are namespaces of this machine, each with systemd as PID 1 and sshd: they share its "
         "cores, and the network between them costs next to nothing.",
         "A first deploy installs every wheel of requirements.lock; later ones share that environment.",
