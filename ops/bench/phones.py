@@ -12,6 +12,7 @@ from ops.config import Settings
 from ops.errors import Unreachable
 
 NUMBERS = tuple(f"+120255501{last:02}" for last in range(30, 40))
+AGENT = "+12025550100"  # the number that a simulated account has by itself
 TIMEOUT = 10.0  # seconds for one request
 Steps = list[dict[str, Any]]
 
@@ -37,6 +38,11 @@ class Phones:
         form = urlencode({"To": number, "From": self._from, "Twiml": twiml})
         path = f"/2010-04-01/Accounts/{self._sid}/Calls.json"
         return str(self._ask("POST", path, form, "application/x-www-form-urlencoded")["sid"])
+
+    def dial(self, steps: Steps) -> str:
+        """Somebody calls the account's number, and does this; the call's SID."""
+        order = json.dumps({"from": NUMBERS[0], "to": AGENT, "steps": steps})
+        return str(self._ask("POST", "/_sim/dial", order, "application/json")["call_sid"])
 
     def hang_up(self, sid: str) -> None:
         self._ask("POST", f"/_sim/calls/{sid}/hang-up", "", "application/json")

@@ -77,7 +77,10 @@ def _processes(options: BenchOptions, progress: Callable[[str], None]) -> Bench:
 def _bridge(options: BenchOptions, progress: Callable[[str], None]) -> Bench:
     from ops.bench.bridge import figures, result, run
 
-    measured = run.measure(result.Sizes(rounds=options.rounds), options.only, progress)
+    sizes = result.Sizes(rounds=options.rounds)
+    if options.long:
+        sizes = replace(sizes, churn=figures.AN_HOUR)
+    measured = run.measure(sizes, options.only, progress)
     return Bench(
         figures.figures(measured), figures.table(measured), figures.notes(measured), figures.raw(measured)
     )

@@ -154,20 +154,30 @@ def on_core(core: int | None) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def _ours(scene: Scene) -> Way:
-    token, account = secrets.token_hex(16), f"AC{secrets.token_hex(16)}"
-    origin = f"http://127.0.0.1:{scene.port}"
+def our_settings(scene: Scene, **more: str) -> Settings:
+    """What our bridge is told: credentials of the moment, the model's address, everything else as it is."""
     variables = {
-        "TWILIO_ACCOUNT_SID": account, "TWILIO_AUTH_TOKEN": token,
+        "TWILIO_ACCOUNT_SID": f"AC{secrets.token_hex(16)}", "TWILIO_AUTH_TOKEN": secrets.token_hex(16),
         "OPENAI_API_KEY": f"sk-{secrets.token_hex(16)}", "OPENAI_REALTIME_URL": scene.model,
-        "PUBLIC_URL": origin, "WEBSOCKET_PORT": str(scene.port), **NO_CAPS,
+        "PUBLIC_URL": f"http://127.0.0.1:{scene.port}", "WEBSOCKET_PORT": str(scene.port), **NO_CAPS, **more,
     }  # fmt: skip
-    settings = Settings.load(scene.folder, variables)
+    return Settings.load(scene.folder, variables)
+
+
+def _ours(scene: Scene) -> Way:
+    return our_way(our_settings(scene))
+
+
+def our_way(settings: Settings) -> Way:
+    """Our bridge as the stack runs it."""
     service = next(one for one in builtin(settings) if one.name == "websocket-server")
-    return Way(
-        service.argv, for_service(service, {}),
-        Door(webhook=f"{origin}/twiml", account=account, token=token), lambda: serves(scene.port, "/health"),
-    )  # fmt: skip
+    port, token = settings.websocket_port, settings.twilio_auth_token
+    door = Door(
+        webhook=f"{settings.public_url}/twiml",
+        account=settings.twilio_account_sid or "",
+        token=token.reveal() if token else "",
+    )
+    return Way(service.argv, for_service(service, {}), door, lambda: serves(port, "/health"))
 
 
 def _python(scene: Scene, kind: str, python: str) -> Way:

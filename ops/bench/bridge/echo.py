@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import ssl
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
@@ -34,10 +35,9 @@ class EchoModel:
     def __init__(self, calls: Calls) -> None:
         self.calls = calls
         self.port = 0
-        self.open: set[End] = set()  # sessions
+        self.open: set[Session] = set()
         self.mirrors: set[End] = set()
-        self.opened = 0
-        self.mute = False  # hears, and says nothing
+        self.opened_at: list[float] = []
         self.truncates = 0  # it never stops talking, so nothing should be truncated
         self.refused: list[str] = []  # what it did not understand
         self._server: Any = None
@@ -51,6 +51,12 @@ class EchoModel:
         """Break every session as a failing network does; how many there were."""
         return _break(self.open)
 
+    def stall(self) -> int:
+        """Every session that is open falls silent and stays open; how many there are."""
+        for session in self.open:
+            session.mute = True
+        return len(self.open)
+
     def close(self) -> None:
         """Nobody can connect any more, and nobody is connected."""
         if self._server is not None:
@@ -62,7 +68,7 @@ class EchoModel:
         return Mirror(self) if bytes(request.path).startswith(b"/floor") else Session(self)
 
 
-def _break(ends: set[End]) -> int:
+def _break(ends: Iterable[End]) -> int:
     there = list(ends)
     for end in there:
         end.transport.underlying_transport.abort()
@@ -74,7 +80,7 @@ class End(WSListener):
 
     transport: WSTransport
 
-    def __init__(self, there: set[End]) -> None:
+    def __init__(self, there: set[Any]) -> None:
         self._there = there
 
     def on_ws_connected(self, transport: WSTransport) -> None:
@@ -121,6 +127,7 @@ class Session(End):
     def __init__(self, model: EchoModel) -> None:
         super().__init__(model.open)
         self._model = model
+        self.mute = False  # hears, and says nothing more
         self._ready = False
         self._said = 0  # pieces of audio
         self._told = 0  # other events
@@ -129,8 +136,8 @@ class Session(End):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         super().on_ws_connected(transport)
-        self._model.opened += 1
-        session = {"id": f"sess_{self._model.opened}", "type": "realtime", "model": "echo"}
+        self._model.opened_at.append(time.monotonic())
+        session = {"id": f"sess_{len(self._model.opened_at)}", "type": "realtime", "model": "echo"}
         self._tell({"type": "session.created", "session": session})
 
     def on_text(self, message: bytes) -> None:
@@ -142,7 +149,7 @@ class Session(End):
     def _hear(self, payload: bytes) -> None:
         model = self._model
         model.calls.heard(payload, time.monotonic())
-        if model.mute:
+        if self.mute:
             return
         if self._said % ANSWER == 0:
             self._next_answer()

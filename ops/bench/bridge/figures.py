@@ -9,6 +9,7 @@ from typing import Any
 from ops.bench.bridge.result import FLOOR, OURS, Result, Run, added, held
 from ops.bench.figures import Figure, middle, shown
 
+AN_HOUR = 3600.0
 FULL = 0.95  # share of its core from which on the load can do no more
 
 
@@ -16,7 +17,14 @@ def figures(result: Result) -> list[Figure]:
     """What was measured of ours beside the goals."""
     if OURS not in result.versions:
         return []
-    return [*_costs(result), _most(result), *_levels(result), *_outcomes(result)]
+    return [
+        *_costs(result),
+        _most(result),
+        *_levels(result),
+        *_outcomes(result),
+        *_churned(result),
+        *_mended(result),
+    ]
 
 
 def _costs(result: Result) -> list[Figure]:
@@ -93,6 +101,54 @@ def _outcomes(result: Result) -> list[Figure]:
     ]  # fmt: skip
 
 
+def _churned(result: Result) -> list[Figure]:
+    """Memory while calls come and go."""
+    what = "memory growth in the second half of an hour in which calls come and go"
+    found, goal = result.churn, 1
+    if found is None or found.growth is None or found.kb_an_hour is None:
+        return [Figure("bench.churn", what, None, goal, "%", "not tried")]
+    how = f"{shown(found.seconds, 's')}, {found.calls} calls, {found.at_once} at once"
+    if found.seconds < AN_HOUR:  # too short for a slope that means anything
+        slope = Figure("bench.churn", what, None, goal, "%", f"{how}: the goal is for an hour, --long")
+    else:
+        slope = Figure(
+            "bench.churn", what, found.growth * 100, goal, "%", f"{how}; {found.kb_an_hour:+.0f} kB an hour"
+        )
+    return [
+        slope,
+        Figure("bench.churn-failed", "calls that failed meanwhile", found.failed, 0, "", how, outcome=True),
+        Figure("bench.churn-left", "model sessions open after the last of them", found.left, 0, "", how,
+               outcome=True),
+    ]  # fmt: skip
+
+
+def _mended(result: Result) -> list[Figure]:
+    """What calls lived through."""
+    outages = {one.name: one for one in result.outages}
+    found = []
+    for name, what, goal in (
+        ("reset", "every model session reset: until the caller hears an answer, p95", 1),
+        ("stall", "model silent: until that is noticed and another session opens, p95", 5),
+        ("kill", "kill -9 of the bridge: until the phone gets the agent's voice again, p95", 3),
+    ):
+        one = outages.get(name)
+        how = "not tried" if one is None else f"{one.calls} calls, worst {max(one.seconds, default=0):.2f} s"
+        found.append(Figure(f"bench.{name}", what, one.p95 if one else None, goal, "s", how))
+    tried = [outages[name] for name in ("reset", "stall", "kill") if name in outages]
+    how = " + ".join(f"{one.calls} {one.name}" for one in tried) or "not tried"
+    lost = sum(one.lost for one in tried) if tried else None
+    ended = outages.get("kill, no resume")
+    assumed = (
+        "not tried" if ended is None else f"then {ended.lost} of {ended.calls} calls are lost, by assumption"
+    )
+    return [
+        *found,
+        Figure("bench.calls-lost", "calls lost by that", lost, 0, "", how, outcome=True),
+        Figure("bench.kill-left", "kill -9 where Twilio ends such calls: model sessions left open",
+               ended.left if ended else None, 0, "", assumed, outcome=True),
+    ]  # fmt: skip
+
+
 def table(result: Result) -> list[dict[str, Any]]:
     """For people: the designs side by side, then ours level by level."""
     rows = [_row(result, one) for one in _by_design(result)]
@@ -152,6 +208,13 @@ def notes(result: Result) -> list[str]:
         "Frames of the load that leave more than 10 ms late are counted: where they are more than 1 %, or "
         "its core is full, the limit found is its own. Who waited for a core was disturbed by others.",
     ]
+    if result.outages:
+        found.append(
+            "Reset and silence: the echo model's own, the caller hears a frame that he spoke after it. "
+            "kill -9: of the process with the callers' sockets, without TLS; the phone is the simulator of "
+            "Twilio, one second of it is the pause in our TwiML. What Twilio does after an abrupt loss of a "
+            "stream is not documented: we assume that it goes on with the TwiML; both are measured."
+        )
     return found + [f"Not measured: {one}" for one in result.trouble]
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import fmean, linear_regression
 
 from ops.bench.bridge.book import Window
-from ops.bench.figures import middle
+from ops.bench.figures import middle, percentile
 
 OURS, FLOOR = "trunkline", "floor"
 ADDED_MS = 20.0  # p99 beyond the floor from which on a level is not held
@@ -23,7 +24,10 @@ class Sizes:
     few: int = 20  # calls that are up when memory is read for the first time
     compared: int = 100  # calls at which the designs are compared, TLS to the model
     plain: tuple[int, ...] = (10, 50, 100, 250)
-    tls: tuple[int, ...] = (400, 500, 600, 700, 800)  # until one is not held
+    tls: tuple[int, ...] = (200, 300, 400, 500, 600, 700, 800)  # until one is not held
+    churn: float = 60.0
+    churning: int = 50  # calls at once, while they come and go
+    outage: int = 20  # calls while something breaks; 0: nothing is broken
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,55 @@ class HangUp:
     left: int
 
 
+@dataclass(frozen=True)
+class Churn:
+    """Calls that came and went for a while, and the bridge's memory meanwhile."""
+
+    seconds: float
+    at_once: int
+    calls: int
+    failed: int
+    left: int  # sessions open at the model after the last hang-up
+    pss_kib: tuple[tuple[float, float], ...]  # at so many seconds
+
+    @property
+    def settled(self) -> list[tuple[float, float]]:
+        """The second half: until then caches and books fill up."""
+        return [(at, kib) for at, kib in self.pss_kib if at >= self.seconds / 2]
+
+    @property
+    def kb_an_hour(self) -> float | None:
+        """The slope of the second half (least squares)."""
+        points = self.settled
+        if len(points) < 3:
+            return None
+        slope, _ = linear_regression(*zip(*points, strict=True))
+        return slope * 3600 * 1.024
+
+    @property
+    def growth(self) -> float | None:
+        """How much of itself memory grew in the second half, by that slope."""
+        slope, points = self.kb_an_hour, self.settled
+        if slope is None:
+            return None
+        return slope / 1.024 * (points[-1][0] - points[0][0]) / 3600 / fmean(kib for _, kib in points)
+
+
+@dataclass(frozen=True)
+class Outage:
+    """Something broke under calls; for each that went on, the seconds until it was mended."""
+
+    name: str
+    calls: int
+    lost: int
+    seconds: tuple[float, ...]
+    left: int = 0  # sessions open at the model afterwards, beyond those of live calls
+
+    @property
+    def p95(self) -> float | None:
+        return percentile(self.seconds, 0.95) if self.seconds else None
+
+
 @dataclass
 class Result:
     """All that was measured."""
@@ -81,6 +134,8 @@ class Result:
     levels: list[list[Run]] = field(default_factory=list)  # one list a design and number of calls
     memory: list[Memory] = field(default_factory=list)
     hang_ups: list[HangUp] = field(default_factory=list)
+    churn: Churn | None = None
+    outages: list[Outage] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
 
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import ssl
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ops.bench import install
-from ops.bench.bridge import certificate
+from ops.bench.bridge import certificate, outages
+from ops.bench.bridge.churn import churn
 from ops.bench.bridge.designs import Design, Running, designs, running
 from ops.bench.bridge.load import Load, NotUp, soon
 from ops.bench.bridge.phone import Door
 from ops.bench.bridge.result import FLOOR, OURS, HangUp, Memory, Result, Run, Sizes, held
+from ops.bench.figures import shown
 from ops.bench.stage import Stage, cpu_seconds, stage, waited_seconds
 from ops.errors import OpsError
 
@@ -48,8 +52,10 @@ def measure(sizes: Sizes, only: Sequence[str], progress: Callable[[str], None]) 
         place = here.place()
         bench = Bench(here, cores, *certificate.make(place), result, progress)
         bench.compare([floor, *present])
-        if any(one.name == OURS for one in present):
-            bench.climb(floor, next(one for one in present if one.name == OURS))
+        for ours in (one for one in present if one.name == OURS):
+            bench.climb(floor, ours)
+            bench.churn(ours)
+            bench.outages(ours)
     return result
 
 
@@ -85,14 +91,60 @@ class Bench:
             if tls and not held(runs, below):
                 return
 
+    def churn(self, ours: Design) -> None:
+        """Calls that come and go, TLS to the model."""
+        sizes = self.result.sizes
+        if not sizes.churn:
+            return
+        self.progress(f"{sizes.churning} calls that come and go, for {shown(sizes.churn, 's')}")
+
+        async def work() -> None:
+            async with Load(self.context) as load:
+                with self._running(ours, load, tls=True) as bridge:
+                    dice = random.Random(1)
+                    self.result.churn = await churn(load, bridge, sizes.churn, sizes.churning, dice)
+
+        self._run(work)
+
+    def outages(self, ours: Design) -> None:
+        """What calls live through."""
+        calls = self.result.sizes.outage
+        if not calls:
+            return
+
+        async def broken() -> None:
+            async with Load(self.context) as load:
+                with self._running(ours, load, tls=True) as bridge:
+                    await load.bring_up(bridge.door, calls)
+                    for outage in (outages.reset, outages.stall):
+                        await asyncio.sleep(self.result.sizes.warm_up)
+                        self.result.outages.append(await outage(load))
+
+        async def killed() -> None:
+            for resumes in (True, False):
+                async with Load() as load:
+                    self.result.outages.append(await outages.kill(self.here, load, calls, resumes=resumes))
+
+        self.progress(f"{calls} calls: the model's sessions are reset, then silent")
+        self._run(broken)
+        self.progress(f"{calls} calls: the bridge is killed")
+        self._run(killed)
+
+    def _run(self, work: Callable[[], Coroutine[None, None, Any]]) -> Any:
+        with asyncio.Runner(loop_factory=_fast_loop) as runner:
+            return runner.run(work())
+
+    def _running(self, design: Design, load: Load, *, tls: bool) -> AbstractContextManager[Running]:
+        return running(self.here, design, load.model.port, self.trusted if tls else None, self.core)
+
     def live(self, design: Design, calls: int, *, tls: bool, windows: int) -> list[Run]:
         """One life of a design; what its windows were. Trouble is noted and gives none."""
-        with asyncio.Runner(loop_factory=_fast_loop) as runner:
-            try:
-                return runner.run(self._live(design, calls, tls, windows))
-            except NotUp as problem:
-                self.result.trouble.append(f"{design.name}, {calls} calls: {problem}")
-                return []
+        try:
+            runs: list[Run] = self._run(lambda: self._live(design, calls, tls, windows))
+            return runs
+        except NotUp as problem:
+            self.result.trouble.append(f"{design.name}, {calls} calls: {problem}")
+            return []
 
     async def _live(self, design: Design, calls: int, tls: bool, windows: int) -> list[Run]:
         async with Load(self.context if tls else None) as load:
@@ -100,9 +152,7 @@ class Bench:
                 door = Door(f"ws://127.0.0.1:{load.model.port}/floor")
                 await load.bring_up(door, calls)
                 return [await self._window(design, None, load, calls, tls) for _ in range(windows)]
-            with running(
-                self.here, design, load.model.port, self.trusted if tls else None, self.core
-            ) as bridge:
+            with self._running(design, load, tls=tls) as bridge:
                 few = min(self.result.sizes.few, calls // 2)
                 await load.bring_up(bridge.door, few)
                 await asyncio.sleep(self.result.sizes.warm_up)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from ops.bench.bridge.book import Window
 from ops.bench.bridge.figures import figures, notes, table
-from ops.bench.bridge.result import FLOOR, OURS, HangUp, Memory, Result, Run, Sizes
+from ops.bench.bridge.result import FLOOR, OURS, Churn, HangUp, Memory, Outage, Result, Run, Sizes
 from ops.bench.figures import Figure
 
 GOOD = Window(5000, 0, 0, 0.5, 2.0, 1.0, 0.8, 0.0, 0)
@@ -87,3 +89,33 @@ def test_the_table_has_every_design_and_level() -> None:
     assert rows[-1]["calls"] == "absent"
     assert rows[3]["p99 added, ms"] == "1.00"
     assert any("watermark" in note for note in notes(result()))
+
+
+def test_growth_is_the_slope_of_the_second_half() -> None:
+    """What fills up at first does not count; the slope does, and only a whole hour can meet the goal."""
+    looks = tuple((float(at), 50_000.0 + min(at, 1800) * 10 + max(0, at - 1800)) for at in range(0, 3601, 60))
+    made = result()
+    made.churn = Churn(3600, 50, 18_000, 0, 2, looks)
+    figure = found(made)
+    assert made.churn.kb_an_hour == pytest.approx(3600 * 1.024)
+    assert figure["bench.churn"].value == pytest.approx(100 * 1800 / 68_900)
+    assert not figure["bench.churn"].met
+    assert figure["bench.churn-left"].finding().status == "fail"
+    made.churn = replace(made.churn, seconds=60)
+    assert found(made)["bench.churn"].value is None
+
+
+def test_what_broke_is_beside_its_goal() -> None:
+    """p95 of each; a call that is not mended is lost; where Twilio ends the calls none counts as ours."""
+    made = result()
+    made.outages = [
+        Outage("reset", 20, 0, (0.1,) * 18 + (0.9, 3.0)),
+        Outage("stall", 20, 1, (4.6,) * 19),
+        Outage("kill", 20, 0, (1.3,) * 20),
+        Outage("kill, no resume", 20, 20, (), left=1),
+    ]
+    figure = found(made)
+    assert [figure[f"bench.{name}"].value for name in ("reset", "stall", "kill")] == [0.9, 4.6, 1.3]
+    assert figure["bench.calls-lost"].value == 1
+    assert figure["bench.kill-left"].finding().status == "fail"
+    assert found(result())["bench.reset"].value is None
