@@ -31,6 +31,10 @@ INV = f'#!/bin/sh\nPYTHONPATH={REPOSITORY} exec {sys.executable} -m invoke "$@"\
 @pytest.fixture
 def project(hosts: Hosts) -> Hosts:
     """A project under git whose release runs with this repository's Python."""
+    return under_git(hosts)
+
+
+def under_git(hosts: Hosts) -> Hosts:
     (hosts.root / "tasks.py").unlink()
     shutil.copy(REPOSITORY / "tasks.py", hosts.root / "tasks.py")
     (hosts.root / "inv").write_text(INV)
