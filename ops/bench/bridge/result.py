@@ -19,13 +19,13 @@ class Sizes:
     """How much is measured. Seconds, and calls at once."""
 
     rounds: int = 5
-    seconds: float = 2.0  # of a window
-    warm_up: float = 1.5
-    few: int = 20  # calls that are up when memory is read for the first time
+    seconds: float = 1.5  # of a window
+    warm_up: float = 1.0
+    few: int = 5  # calls that are up when memory is read for the first time
     compared: int = 100  # calls at which the designs are compared, TLS to the model
     plain: tuple[int, ...] = (10, 50, 100, 250)
     tls: tuple[int, ...] = (200, 300, 400, 500, 600, 700, 800)  # until one is not held
-    churn: float = 60.0
+    churn: float = 45.0
     churning: int = 50  # calls at once, while they come and go
     outage: int = 20  # calls while something breaks; 0: nothing is broken
 

@@ -159,8 +159,8 @@ class Bench:
                 before = bridge.pss_kib
                 await load.bring_up(bridge.door, calls - few)
                 await asyncio.sleep(self.result.sizes.warm_up)
-                after = bridge.pss_kib
                 runs = [await self._window(design, bridge, load, calls, tls) for _ in range(windows)]
+                after = bridge.pss_kib
                 kb = (after - before) * 1.024 / max(1, calls - few)
                 self.result.memory.append(Memory(design.name, calls, tls, kb, after / 1024))
                 await load.hang_up()

@@ -1,0 +1,38 @@
+"""How the bridges that are measured are described: who is absent, and what each is told."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ops.bench import install
+from ops.bench.bridge import certificate
+from ops.bench.bridge.designs import Scene, designs, on_core
+
+
+def test_peers_are_absent_where_none_is_installed(tmp_path: Path) -> None:
+    """Ours and a relay over our own `websockets` are always there, the others by --install."""
+    found = install.installed(tmp_path, install.RELAYS)
+    present = [one.name for one in designs(tmp_path, found) if one.version is not None]
+    assert present == ["trunkline", "websockets"]
+
+
+def test_each_is_told_the_model_and_whom_to_trust(tmp_path: Path) -> None:
+    """The model's address by argument or setting; ours has a signed webhook for a door, a relay has none."""
+    trusted, _ = certificate.make(tmp_path)
+    scene = Scene(tmp_path, 45001, "wss://localhost:45002/v1/realtime", trusted)
+    assert set(scene.trust.values()) == {str(trusted)}
+    assert (tmp_path / "key.pem").stat().st_mode & 0o077 == 0
+    for one in designs(tmp_path, {}):
+        way = one.way(scene)
+        assert scene.model in (*way.argv, *way.environment.values()), one.name
+        assert bool(way.door.webhook) == (one.name == "trunkline")
+        assert bool(way.door.token) == (one.name == "trunkline")
+
+
+def test_a_core_is_given_back() -> None:
+    """What is started within has one core; afterwards all are ours again."""
+    before = os.sched_getaffinity(0)
+    with on_core(min(before)):
+        assert os.sched_getaffinity(0) == {min(before)}
+    assert os.sched_getaffinity(0) == before
