@@ -44,10 +44,11 @@ def traces(rig_token: str) -> list[str]:
 
 
 def test_each_host_is_a_machine_of_its_own(three: Rig) -> None:
-    """systemd is PID 1 and content; a unit of the same name on two hosts is two units; files are apart."""
+    """systemd is PID 1 and content, in groups of its host; a unit of one name on two is two; files are apart."""
     first, second, _ = three.hosts
     for host in three.hosts:
         assert host.run("systemctl", "is-system-running", "--wait").stdout == "running\n"
+        assert f"{three.token}/{host.name}" in Path(f"/proc/{host.leader}/cgroup").read_text()
         assert host.run("cat", "/proc/1/comm", "/etc/hostname").stdout == f"systemd\n{host.name}\n"
     assert len({(host.root / "etc/machine-id").read_text() for host in three.hosts}) == 3
     for host in (first, second):
