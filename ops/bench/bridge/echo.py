@@ -42,9 +42,9 @@ class EchoModel:
         self.refused: list[str] = []  # what it did not understand
         self._server: Any = None
 
-    async def listen(self, certificate: ssl.SSLContext | None = None) -> None:
-        """On a free loopback port."""
-        self._server = await ws_create_server(self._take, "127.0.0.1", 0, ssl=certificate)
+    async def listen(self, certificate: ssl.SSLContext | None = None, address: str = "127.0.0.1") -> None:
+        """On a free port of this address."""
+        self._server = await ws_create_server(self._take, address, 0, ssl=certificate)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def reset(self) -> int:

@@ -32,11 +32,12 @@ class NotUp(OpsError):
 class Load:
     """Calls on one bridge. To be used as `async with`."""
 
-    def __init__(self, certificate: ssl.SSLContext | None = None) -> None:
+    def __init__(self, certificate: ssl.SSLContext | None = None, address: str = "127.0.0.1") -> None:
         self.calls = Calls()
         self.model = EchoModel(self.calls)
         self.phones: list[Phone] = []
         self._certificate = certificate
+        self._address = address  # where the model listens
         self._speech = payloads(library.line("caller-price").audio)
         self._groups: list[list[Phone]] = [[] for _ in range(PHASES)]
         self._turn = 0
@@ -47,7 +48,7 @@ class Load:
     async def __aenter__(self) -> Load:
         import httpx
 
-        await self.model.listen(self._certificate)
+        await self.model.listen(self._certificate, self._address)
         self._client = httpx.AsyncClient(timeout=ANSWERED_WITHIN, trust_env=False)
         self._loop = asyncio.get_running_loop()
         self._due = time.monotonic()

@@ -3,6 +3,7 @@
 result.py figures.py    pure: what was measured, what that says
 desk.py                 where a person would deploy from: a clone, keys, `inv` with a stopwatch
 cuts.py                 links cut in the middle of a deploy
+callers.py              who is on the line meanwhile
 others.py               pyinfra and Ansible doing the same steps
 run.py                  everything in turn
 """

@@ -32,6 +32,17 @@ class Cut:
 
 
 @dataclass
+class Lived:
+    """What became of calls: those that were on the line all the time, and those that came meanwhile."""
+
+    calls: int = 0
+    dropped: int = 0
+    new: int = 0
+    refused: list[str] = field(default_factory=list)  # why, for each
+    silence: float = 0.0  # the longest time in which one of the first heard nothing, in seconds
+
+
+@dataclass
 class Result:
     """Seconds of whole commands by tool and by what they did; what a chain adds; the cuts."""
 
