@@ -6,7 +6,7 @@ processes; the control groups, which the kernel keeps, it removes itself.
 
     request   {"token": …, "hosts": [{"name": …, "address": "198.18.7.11/24"}], "gateway": "198.18.7.1",
                "key": public key that may log in as root, "lower": folder that is the hosts' disk,
-               "binds": folders that the hosts see, read-only, "folder": what is removed at the end}
+               "binds": what the hosts see read-only (see systemd-nspawn(1)), "folder": removed at the end}
     answer    {"hosts": {name: public host key}} or {"error": what failed}
 """
 

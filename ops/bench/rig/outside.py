@@ -30,6 +30,7 @@ TRIAL = (
     " && mount -t overlay overlay -o lowerdir=/,upperdir=/run/u,workdir=/run/w /run/m"
 )
 PACKAGES = "apt-get install systemd-container openssh-server iproute2"
+SEEN = "/opt/checkout"  # where the hosts see the checkout for everybody, beside its own path
 MACHINE = "--machine="
 INITS = ("systemd", "init")
 UP = 30.0  # seconds for the hosts to boot and answer SSH
@@ -162,7 +163,11 @@ def _binds(lower: Path) -> list[str]:
     if lower != Path("/"):
         return []
     python = Path(sys.base_prefix)
-    return [str(CHECKOUT), *([str(python)] if python.parts[1] in ("root", "tmp") else [])]
+    return [
+        str(CHECKOUT),
+        f"{CHECKOUT}:{SEEN}",
+        *([str(python)] if python.parts[1] in ("root", "tmp") else []),
+    ]
 
 
 def link_name(token: str) -> str:
