@@ -14,8 +14,10 @@ from ops.config import Settings
 from ops.doctor import (
     environment,
     host,
+    lifecycle,
     ports,
     preflight,
+    programs,
     repository,
     security,
     services,
@@ -30,6 +32,7 @@ from ops.processes import identity
 from ops.processes.identity import Identity
 from ops.vendors.ngrok import checks as ngrok
 from ops.vendors.openai import checks as openai
+from ops.vendors.openai import headroom
 from ops.vendors.twilio import checks as twilio
 from ops.world import World
 
@@ -40,23 +43,25 @@ DEEP_TOTAL = 2 * TOTAL  # seconds for all checks of one run, with the whole line
 def every(world: World, *, deep: bool = False) -> tuple[Check[World], ...]:
     """All checks that this stack can be asked; with `deep` also those that open a session and cost."""
     settings = world.settings
+    asked_of_openai = (*openai.CHECKS, *(headroom.CHECKS if deep else ()))
     return (
         *environment.CHECKS,
         *host.CHECKS,
+        *programs.checks(world),
         *twilio.LOCAL,
         *openai.LOCAL,
         *ngrok.LOCAL,
         *ports.checks(world),
         *services.checks(world),
         *_behind(world, "twilio", settings.twilio_api_url, "TWILIO_API_URL", twilio.CHECKS),
-        *_behind(world, "openai", settings.openai_realtime_url, "OPENAI_REALTIME_URL", openai.CHECKS),
+        *_behind(world, "openai", settings.openai_realtime_url, "OPENAI_REALTIME_URL", asked_of_openai),
         *_behind(world, "ngrok", settings.ngrok_api, "NGROK_API_URL", ngrok.CHECKS),
         *websocket.checks(world),
         *webhook.checks(world),
         *security.checks(world),
         *repository.CHECKS,
         *source.checks(world),
-        *(preflight.CHECKS if deep else ()),
+        *((*lifecycle.CHECKS, *preflight.CHECKS) if deep else ()),
     )
 
 
@@ -65,7 +70,7 @@ def catalogue(settings: Settings | None = None) -> tuple[Check[World], ...]:
     simulated = dict.fromkeys(VENDORS, "simulated")
     settings = settings or Settings(root=Path(), vendors=simulated)
     world = World.of(settings, today=datetime.now(UTC).date())
-    found = {check.id: check for check in (*every(world, deep=True), *source.CHECKS)}
+    found = {check.id: check for check in (*every(world, deep=True), *programs.CHECKS, *source.CHECKS)}
     return tuple(found.values())
 
 

@@ -64,13 +64,15 @@ def unknown(id: str, summary: str, *, fix: str | None = None, **evidence: Any) -
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What is known about one fault: how a caller notices it, why it happens, the mend and its proof.
+    """What is known about one fault: how a caller notices it, what the rule looks at, why it happens, the
+    mend and its proof.
 
     `mend` says whether the fix is automatic (`validate --fix` does it), offered or manual;
     `vantage` says from where the question is asked.
     """
 
     symptom: str
+    evidence: str
     cause: str
     fix: str
     verify: str

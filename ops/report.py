@@ -11,6 +11,7 @@ from typing import IO, Any
 from ops.findings import Finding, Report
 
 MARKS = {"ok": ("✓", 32), "warn": ("!", 33), "fail": ("✗", 31), "skip": ("–", 90), "unknown": ("?", 35)}
+SHOWN = 6  # questions that are on the screen at once
 BADGES = {"live": 31, "simulated": 36, "error": 33}
 
 
@@ -41,6 +42,11 @@ class Printer:
         if not self.json:
             print(line, file=self._err, flush=True)
 
+    def asking(self) -> Asking:
+        """The progress of checks, as a context manager; silent under --json."""
+        terminal = not self.json and self._err.isatty()
+        return Asking(self, self._err if terminal else None, no_color=self._no_color)
+
     def line(self, text: str) -> None:
         """One line of the task's own output."""
         print(text, file=self._out, flush=True)
@@ -51,6 +57,49 @@ class Printer:
 
     def _color(self, stream: IO[str]) -> bool:
         return stream.isatty() and not self._no_color
+
+
+class Asking:
+    """Checks as they are asked and answered: on a terminal a few lines that change, elsewhere one line for
+    each answer that is not well."""
+
+    def __init__(self, printer: Printer, terminal: IO[str] | None, *, no_color: bool) -> None:
+        self._printer = printer
+        self._asked: dict[str, str] = {}
+        self._counts = dict.fromkeys(MARKS, 0)
+        self._live: Any = None
+        if terminal is not None:
+            from rich.console import Console
+            from rich.live import Live
+
+            console = Console(file=terminal, no_color=no_color)
+            self._live = Live("", console=console, transient=True, refresh_per_second=10)
+
+    def __enter__(self) -> Asking:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def tell(self, id: str, question: str, finding: Finding | None) -> None:
+        """A check was asked (no finding yet), or has answered."""
+        if finding is None:
+            self._asked[id] = question
+        else:
+            self._asked.pop(id, None)
+            self._counts[finding.status] += 1
+            if self._live is None and finding.status not in ("ok", "skip"):
+                self._printer.progress(f"{finding.status}: {finding.id}: {finding.summary}")
+        if self._live is not None:
+            from rich.text import Text
+
+            done = " · ".join(f"{count} {status}" for status, count in self._counts.items() if count)
+            rows = [f"{sum(self._counts.values())} answered ({done or 'none yet'}), {len(self._asked)} asked"]
+            rows += [f"  … {name}: {words}" for name, words in list(self._asked.items())[-SHOWN:]]
+            self._live.update(Text("\n".join(rows)))
 
 
 def paint(text: str, code: int, color: bool) -> str:

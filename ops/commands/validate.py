@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from ops import checks
@@ -29,31 +30,55 @@ def validate(
     seconds until Ctrl-C.
     """
 
-    def tell(check: Check[World], finding: Finding | None) -> None:
-        if finding is None:
-            printer.progress(f"asking {check.id}: {check.question}")
+    def ask() -> tuple[Finding, ...]:
+        with printer.asking() as asking:
+
+            def tell(check: Check[World], finding: Finding | None) -> None:
+                asking.tell(check.id, check.question, finding)
+
+            return checks.run(settings, only=only, deep=deep, progress=tell)
 
     mended: tuple[Finding, ...] = ()
     if restore_webhook:
         mended = fixes.restore_webhook(settings, show=printer.progress)
-    findings = checks.run(settings, only=only, deep=deep, progress=tell)
+    findings = ask()
     if fix and any(one.id == "webhook.drift" and one.status in ("warn", "fail") for one in findings):
         mended = fixes.mend_webhook(settings, show=printer.progress)
-        findings = checks.run(settings, only=only, deep=deep, progress=tell)
+        findings = ask()
     while watch and not printer.json:
         printer.report(Report("validate", settings.vendors, findings))
         time.sleep(5.0)
-        findings = checks.run(settings, only=only, deep=deep)
-    return Report("validate", settings.vendors, (*mended, *findings))
+        findings = ask()
+    return Report("validate", settings.vendors, (*mended, *findings), {"checks": _rows(settings, findings)})
+
+
+def _rows(settings: Settings, findings: tuple[Finding, ...]) -> list[dict[str, object]]:
+    """Of each check that was asked: its question, what it needs, from where it asks, and of whom."""
+    answered = {one.id for one in findings}
+    return [_row(check, settings) for check in checks.catalogue(settings) if check.id in answered]
+
+
+def _row(check: Check[World], settings: Settings) -> dict[str, object]:
+    about = check.about
+    return {
+        "id": check.id,
+        "question": check.question,
+        "needs": list(check.needs),
+        "vantage": about.vantage if about else None,
+        "mode": settings.vendors.get(check.id.partition(".")[0]),
+        "deadline": check.deadline,
+    }
 
 
 def explain(settings: Settings, printer: Printer, id: str) -> Report | None:
     """What a rule asks, what its failure means, and how it is mended."""
-    text = book.entry(checks.explain(id, settings))
+    check = checks.explain(id, settings)
+    text = book.entry(check)
     if not printer.json:
         printer.line(text)
         return None
-    return Report("validate", settings.vendors, (), {"id": id, "explanation": text})
+    about = asdict(check.about) if check.about else {}
+    return Report("validate", settings.vendors, (), {**_row(check, settings), **about, "explanation": text})
 
 
 def mend_files(root: Path, printer: Printer) -> tuple[Finding, ...]:

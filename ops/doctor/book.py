@@ -34,6 +34,7 @@ def facts(about: Knowledge) -> tuple[tuple[str, str], ...]:
     """What is known of a fault, as rows in the order in which one reads them."""
     return (
         ("Symptom", about.symptom),
+        ("Evidence", about.evidence),
         ("Cause", about.cause),
         ("Fix", about.fix),
         ("Mended", _MEND[about.mend]),

@@ -156,6 +156,8 @@ CHECKS: tuple[Check[World], ...] = (
         env_file,
         about=Knowledge(
             symptom="Everything is simulated although credentials were set.",
+            evidence="Which of .env, webapp/.env and websocket-server/.env exist, and files whose "
+            "names are near.",
             cause="The .env is missing, or has a name that nobody reads.",
             fix="`inv validate --fix` makes a .env from .env.example with mode 0600; or rename the file.",
             verify=".env exists and is read.",
@@ -169,6 +171,7 @@ CHECKS: tuple[Check[World], ...] = (
         unknown_names,
         about=Knowledge(
             symptom="A setting has no effect.",
+            evidence="Each name in the .env files that nobody reads, and the name that was meant.",
             cause="Its name is misspelled.",
             fix="Rename it to the name in .env.example.",
             verify="Every name of ours in the .env files is known.",
@@ -181,6 +184,7 @@ CHECKS: tuple[Check[World], ...] = (
         quoting,
         about=Knowledge(
             symptom="Credentials are refused although they look right.",
+            evidence="The variables whose values begin or end with a quotation mark.",
             cause="Quotes became part of the value: `docker --env-file` keeps them, editors make "
             "typographic ones.",
             fix="Write the value without quotes.",
@@ -194,6 +198,7 @@ CHECKS: tuple[Check[World], ...] = (
         numbers,
         about=Knowledge(
             symptom="A test call is busy, or the agent talks to itself.",
+            evidence="TWILIO_PHONE_NUMBER and TWILIO_AGENT_NUMBER as they are read.",
             cause="TWILIO_AGENT_NUMBER is the agent's own number.",
             fix="Set TWILIO_AGENT_NUMBER to the human or test number.",
             verify="The two numbers differ.",
@@ -206,6 +211,7 @@ CHECKS: tuple[Check[World], ...] = (
         public_url,
         about=Knowledge(
             symptom="Twilio shows 11200 with a doubled path, or calls reach an old address.",
+            evidence="PUBLIC_URL and where it was set; NGROK_DOMAIN beside it.",
             cause="PUBLIC_URL holds the webhook's path, or another tunnel's name than NGROK_DOMAIN.",
             fix="Set PUBLIC_URL to scheme and host alone, or remove it to use the tunnel.",
             verify="PUBLIC_URL has no webhook path and does not contradict NGROK_DOMAIN.",
@@ -218,6 +224,7 @@ CHECKS: tuple[Check[World], ...] = (
         _noted("env.disagree", "No two .env files disagree on a credential."),
         about=Knowledge(
             symptom="One part of the stack works, another is refused.",
+            evidence="The variable and the files that hold different values of it; never the values.",
             cause="Two .env files hold different values of one credential, and only one wins.",
             fix="Keep the credential in one file.",
             verify="The files agree, or one of them has it.",
@@ -230,6 +237,7 @@ CHECKS: tuple[Check[World], ...] = (
         _noted("env.permissions", "No .env file with secrets can be read by others."),
         about=Knowledge(
             symptom="Nobody notices until the keys are used by someone else.",
+            evidence="The file and its mode.",
             cause="A file with secrets has a mode that lets others read it.",
             fix="`inv validate --fix`, or `chmod 600` of the file.",
             verify="The file's mode gives nothing to group and others.",
@@ -243,6 +251,7 @@ CHECKS: tuple[Check[World], ...] = (
         _noted("env.repaired", "No value had to be mended."),
         about=Knowledge(
             symptom="A tool that reads the same .env refuses the number (21211).",
+            evidence="The variable, the file, and the value that is used.",
             cause="A number without +, or with spaces; or a domain with a scheme.",
             fix="`inv validate --fix` writes the + into the file; the rest is shown.",
             verify="The value is read as it stands.",

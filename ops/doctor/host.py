@@ -178,6 +178,7 @@ CHECKS: tuple[Check[World], ...] = (
         python,
         about=Knowledge(
             symptom="Syntax errors, or a missing module at the first command.",
+            evidence="The version and path of the Python that runs.",
             cause="An old Python, or another environment than the project's.",
             fix="Use ./inv, which makes the right environment.",
             verify="The running version is 3.11 or later.",
@@ -190,6 +191,7 @@ CHECKS: tuple[Check[World], ...] = (
         packages,
         about=Knowledge(
             symptom="The first call after an upgrade dies with a TypeError or an ImportError.",
+            evidence="Each package with its installed version beside the range that is needed.",
             cause="A package was upgraded or removed by hand; Fabric 3.2.3, for one, refuses Invoke 3.",
             fix="Set the environment up again: remove .venv and run ./inv.",
             verify="Each installed version is within its range in pyproject.toml.",
@@ -202,6 +204,7 @@ CHECKS: tuple[Check[World], ...] = (
         clock,
         about=Knowledge(
             symptom="Certificates are 'not yet valid', log lines of two machines do not join.",
+            evidence="The Date header of a vendor's answer beside our clock, half a round trip allowed for.",
             cause="The clock runs ahead or behind: no time synchronisation, or a machine that slept.",
             fix="Switch time synchronisation on.",
             verify="A vendor's Date header is within five seconds of our time.",
@@ -215,6 +218,7 @@ CHECKS: tuple[Check[World], ...] = (
         descriptors,
         about=Knowledge(
             symptom="Under load new calls fail with 'too many open files'.",
+            evidence="The soft and hard limit of open files beside three for each of MAX_LIVE_CALLS.",
             cause="Each call needs three descriptors, and the limit is lower than MAX_LIVE_CALLS asks for.",
             fix="Raise the limit, or lower MAX_LIVE_CALLS.",
             verify="The hard limit is above three times MAX_LIVE_CALLS.",
@@ -227,6 +231,7 @@ CHECKS: tuple[Check[World], ...] = (
         disk,
         about=Knowledge(
             symptom="Logs end in the middle of a line; recordings are missing.",
+            evidence="The bytes free where logs are written.",
             cause="The disk is full.",
             fix="Free space: `inv logs --rotate`.",
             verify="At least 1 GiB is free.",

@@ -163,6 +163,14 @@ def parse_twiml(text: str) -> Twiml:
     )
 
 
+def stream_of(answer: Answer) -> tuple[str | None, Mapping[str, str]]:
+    """The stream's URL and parameters of a webhook's answer; no URL when Twilio would open none."""
+    twiml = parse_twiml(answer.text) if answer.status == 200 else None
+    if twiml is None or twiml.stream_url is None or twiml.one_way or stream_fault(twiml.stream_url):
+        return None, {}
+    return twiml.stream_url, twiml.parameters
+
+
 def stream_fault(url: str) -> tuple[str, str] | None:
     """What Twilio would refuse in a stream's URL, and the fix; None when it is fine."""
     if re.search(r"\s", url) or url.count("://") != 1:

@@ -24,6 +24,7 @@ def checks(world: World) -> tuple[Check[World], ...]:
         clashes,
         about=Knowledge(
             symptom="One of two services dies at its start with 'address already in use'.",
+            evidence="The port and the services that want it.",
             cause="Two settings name the same port, or one is among the simulators' ports.",
             fix="Give each service a port of its own.",
             verify="No port is named twice.",
@@ -61,6 +62,7 @@ def _check(service: Service) -> Check[World]:
         about=Knowledge(
             symptom="A service dies at its start with 'address already in use', or another program "
             "answers in its place.",
+            evidence="The holder's process number, command, age, folder and project.",
             cause="Another program, or a forgotten run of this one, listens on the port.",
             fix="End the named holder, let `inv start --take-over` do it after showing it, or choose "
             "another port.",

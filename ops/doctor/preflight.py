@@ -11,7 +11,7 @@ import base64
 import json
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -162,12 +162,8 @@ def _walk(world: World, passed: Any) -> tuple[str, int, float]:
     return fields["CallSid"], latency, level
 
 
-def _talk(
-    socket: ClientConnection, fields: dict[str, str], parameters: Any, passed: Any
-) -> tuple[int, float]:
-    """Speaks one line after the greeting; gives the answer's latency in ms and its level in dBFS."""
-    phone = Phone("MZ" + secrets.token_hex(16))
-    socket.send(json.dumps({"event": "connected", "protocol": "Call", "version": "1.0.0"}))
+def start_of(phone: Phone, fields: Mapping[str, str], parameters: Mapping[str, str]) -> tuple[str, str]:
+    """The first two messages of a media stream, as Twilio writes them: connected and start."""
     start = {
         "accountSid": fields["AccountSid"],
         "streamSid": phone.stream_sid,
@@ -176,7 +172,17 @@ def _talk(
         "customParameters": dict(parameters),
         "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
     }
-    socket.send(phone.message("start", 1, start=start))
+    connected = json.dumps({"event": "connected", "protocol": "Call", "version": "1.0.0"})
+    return connected, phone.message("start", 1, start=start)
+
+
+def _talk(
+    socket: ClientConnection, fields: dict[str, str], parameters: Any, passed: Any
+) -> tuple[int, float]:
+    """Speaks one line after the greeting; gives the answer's latency in ms and its level in dBFS."""
+    phone = Phone("MZ" + secrets.token_hex(16))
+    for message in start_of(phone, fields, parameters):
+        socket.send(message)
     passed("start")
     _until_quiet(socket, phone, passed)
     speech = library.line(LINE).audio
@@ -197,9 +203,8 @@ def _talk(
     for _ in range(15):
         _tick(socket, phone, SILENCE)
     passed("answer")
-    socket.send(
-        phone.message("stop", phone.frames + 2, stop={k: start[k] for k in ("accountSid", "callSid")})
-    )
+    call = {"accountSid": fields["AccountSid"], "callSid": fields["CallSid"]}
+    socket.send(phone.message("stop", phone.frames + 2, stop=call))
     level = g711.level(bytes(phone.heard[before:]))
     if level < AUDIBLE:
         raise Broken(
@@ -250,10 +255,11 @@ CHECKS: tuple[Check[World], ...] = (
         "Does an answer come back when somebody speaks through the public URL?",
         line,
         needs=("webhook.signed", "websocket.stream"),
-        unless=("openai.realtime",),
+        unless=("openai.realtime", "deep.session"),
         deadline=9.0,
         about=Knowledge(
             symptom="Everything looks well, and still callers hear nothing.",
+            evidence="The hops passed with their times, the answer's latency and its loudness.",
             cause="A hop between the public URL and the model loses the call; the finding names it.",
             fix="Follow the hop that is named.",
             verify="Speech sent as Twilio sends it gets an audible answer.",

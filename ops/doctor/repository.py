@@ -165,6 +165,7 @@ CHECKS: tuple[Check[World], ...] = (
         tree,
         about=Knowledge(
             symptom="Nobody notices until the key is used by someone else.",
+            evidence="Kind, file and line of each text of a credential's shape; never the text.",
             cause="A credential was pasted into a file: source, notes, a README's command line.",
             fix="Take it out and change it at the vendor.",
             verify="No file holds a text of a credential's shape.",
@@ -177,6 +178,7 @@ CHECKS: tuple[Check[World], ...] = (
         history,
         about=Knowledge(
             symptom="The same, long after the file was cleaned.",
+            evidence="Kind, commit and file of each such text in an added line; never the text.",
             cause="A commit once added the credential; every clone has it.",
             fix="Change the credential at the vendor; rewriting history does not take it back.",
             verify="No added line of any commit holds a text of a credential's shape.",
@@ -189,6 +191,7 @@ CHECKS: tuple[Check[World], ...] = (
         env_tracked,
         about=Knowledge(
             symptom="Credentials appear on a code host.",
+            evidence="The .env files that `git ls-files` names, tracked or not ignored.",
             cause=".env is tracked, or not ignored.",
             fix="git rm --cached .env, ignore it, change the credentials.",
             verify="git neither tracks nor would add a .env file.",

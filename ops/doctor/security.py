@@ -156,6 +156,7 @@ def checks(world: World) -> tuple[Check[World], ...]:
             files,
             about=Knowledge(
                 symptom="Nobody notices: another user of the machine reads tokens.",
+                evidence="The run files whose mode gives something to group or others.",
                 cause="A run file was copied or restored with a loose mode.",
                 fix="`inv validate --fix`, or `chmod 600` of the file.",
                 verify="The file's mode gives nothing to group and others.",
@@ -169,6 +170,8 @@ def checks(world: World) -> tuple[Check[World], ...]:
             command_lines,
             about=Knowledge(
                 symptom="Nobody notices: `ps` shows the token to every user.",
+                evidence="The process numbers whose command lines hold one of our secrets, or an ngrok "
+                "token.",
                 cause="A token was given as an argument, like `ngrok --authtoken`.",
                 fix="Pass it by environment, restart the program, change the secret.",
                 verify="No command line holds one of our secrets.",
@@ -181,6 +184,7 @@ def checks(world: World) -> tuple[Check[World], ...]:
             listeners,
             about=Knowledge(
                 symptom="Someone in the same network opens the private page.",
+                evidence="The address and port of each listener of ours that is not loopback.",
                 cause="A service listens on all addresses.",
                 fix="Bind it to 127.0.0.1.",
                 verify="Every port of ours is bound to a loopback address.",
@@ -194,6 +198,7 @@ def checks(world: World) -> tuple[Check[World], ...]:
             needs=(*knock.service(world), *knock.tunnel(world)),
             about=Knowledge(
                 symptom="Strangers see live calls and metrics.",
+                evidence="The private paths that answer through the public URL as to a stranger.",
                 cause="The public door answers more than the webhook and the media stream.",
                 fix="Answer 404 to everyone but this machine.",
                 verify="Private paths give 404 through the public URL.",
@@ -207,6 +212,7 @@ def checks(world: World) -> tuple[Check[World], ...]:
             production,
             about=Knowledge(
                 symptom="A production machine answers calls with a simulator, or keeps every voice.",
+                evidence="Under OPS_ENV=production: DEBUG, RECORD_CALLS and the simulated vendors.",
                 cause="Development settings were carried over.",
                 fix="Correct the named settings in ops.toml or .env.",
                 verify="Under OPS_ENV=production nothing is simulated, debugged or recorded.",

@@ -21,6 +21,8 @@ def checks(world: World) -> tuple[Check[World], ...]:
         running,
         about=Knowledge(
             symptom="The number rings, then an application error is read out.",
+            evidence="The run state in logs/run, whether its processes live, and with which vendors it "
+            "was started.",
             cause="The stack was not started, or was stopped.",
             fix="Start it: `inv start`.",
             verify="The run state names a supervisor that lives.",
@@ -62,6 +64,7 @@ def _check(service: Service) -> Check[World]:
         unless=("ngrok.binary", "ngrok.log") if service.name == "ngrok" else (),
         about=Knowledge(
             symptom="A part of the stack is silent, or restarts again and again.",
+            evidence="Its state, process number and restarts; the status and time of its readiness probe.",
             cause="The service has died, hangs, or is not ready yet.",
             fix="Its log says why: `inv logs --service NAME`; then `inv cleanup start`.",
             verify="Its readiness probe is answered as it should be.",

@@ -55,8 +55,8 @@ class Line:
 
 
 def _known(symptom: str, cause: str, fix: str, source: str) -> Knowledge:
-    verify = "The pattern is gone from the source."
-    return Knowledge(symptom, cause, fix, verify, source, vantage="source code")
+    evidence, verify = "The file and line of the source.", "The pattern is gone from the source."
+    return Knowledge(symptom, evidence, cause, fix, verify, source, vantage="source code")
 
 
 _GA = "https://platform.openai.com/docs/guides/realtime"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ops.doctor import certificate, knock, routing, signature
+from ops.doctor import certificate, knock, misfit, routing
 from ops.errors import Refused
 from ops.findings import Check, Finding, Knowledge, fail, ok, skip, warn
 from ops.net.http import Answer, Http
@@ -24,6 +24,8 @@ def checks(world: World) -> tuple[Check[World], ...]:
             needs=("twilio.number", *tunnel),
             about=Knowledge(
                 symptom="It rings and nobody answers, or an old version of the agent does.",
+                evidence="The number's voice URL, method, application and trunk beside the URL of this "
+                "stack.",
                 cause="The tunnel got a new address at its restart, and the number still points at the "
                 "old one.",
                 fix="Point the number's voice URL at the public URL and /twiml: `inv validate --fix` does "
@@ -42,6 +44,7 @@ def checks(world: World) -> tuple[Check[World], ...]:
             needs=("twilio.number", *tunnel),
             about=Knowledge(
                 symptom="When the agent is down callers hear an error in place of the fallback.",
+                evidence="The number's fallback and status URLs beside the tunnel's name.",
                 cause="The number's fallback or status URL names a tunnel that is gone.",
                 fix="Set it to a URL that does not go through the tunnel, or clear it.",
                 verify="No URL of the number names another tunnel than the current one.",
@@ -56,6 +59,7 @@ def checks(world: World) -> tuple[Check[World], ...]:
             needs=tunnel,
             about=Knowledge(
                 symptom="'An application error has occurred'; Twilio shows 11235 or 31910.",
+                evidence="The outcome of a TLS handshake with the public host, and the days left.",
                 cause="The certificate is self-signed, for another name, expired, or its chain is "
                 "incomplete.",
                 fix="Use a certificate of a public authority with its whole chain, and renew it in time.",
@@ -74,6 +78,8 @@ def checks(world: World) -> tuple[Check[World], ...]:
             deadline=6.0,
             about=Knowledge(
                 symptom="'An application error has occurred' is read out; Twilio shows 11200 or 12100.",
+                evidence="Status, time and TwiML of a rightly signed POST; on 403 the spelling of the "
+                "URL that fits.",
                 cause="The webhook cannot be reached, refuses Twilio's signature, or answers something "
                 "that is not TwiML.",
                 fix="The finding names where it died: tunnel, service, signature or document.",
@@ -90,6 +96,7 @@ def checks(world: World) -> tuple[Check[World], ...]:
             unless=("webhook.signed",),
             about=Knowledge(
                 symptom="Calls in the log that Twilio does not know; the model's bill grows.",
+                evidence="The status of the same POST with a wrong signature.",
                 cause="The webhook does not check X-Twilio-Signature.",
                 fix="Check the signature on every webhook before anything else.",
                 verify="A POST with a wrong signature through the public URL gets 403.",
@@ -162,23 +169,25 @@ def _refused(id: str, world: World, answer: Answer, evidence: dict[str, object])
 
 def _unfit(id: str, world: World, answer: Answer, evidence: dict[str, object]) -> Finding:
     """Tries the spellings of the URL until the server takes one: that is what it checks against."""
-    settings = world.settings
-    local = (f"127.0.0.1:{settings.websocket_port}", f"localhost:{settings.websocket_port}")
-    url = answer.url
-    for variant in signature.variants(url, hosts=local):
-        fields = knock.form(settings)
-        other = knock.sign(settings, variant.url, fields)
-        with Http(url, timeout=1.0) as http:
-            taken = http.post("", fields, headers={knock.HEADER: other}).status == 200
-        if taken:
-            return fail(
-                id,
-                f"A rightly signed webhook is refused: the server checks the signature of {variant.url} "
-                f"({variant.difference}), but Twilio calls {url}.",
-                fix="let the server build the URL from its configured public origin, not from what it sees",
-                expects=variant.url,
-                **evidence,
-            )
+    settings, url = world.settings, answer.url
+
+    with Http(url, timeout=1.0) as http:
+
+        def taken(spelled: str) -> bool:
+            fields = knock.form(settings)
+            header = {knock.HEADER: knock.sign(settings, spelled, fields)}
+            return http.post("", fields, headers=header).status == 200
+
+        variant = misfit.fitting(settings, url, taken)
+    if variant is not None:
+        return fail(
+            id,
+            f"A rightly signed webhook is refused: the server checks the signature of {variant.url} "
+            f"({variant.difference}), but Twilio calls {url}.",
+            fix="let the server build the URL from its configured public origin, not from what it sees",
+            expects=variant.url,
+            **evidence,
+        )
     return fail(
         id,
         f"A rightly signed webhook is refused with {answer.status}, whatever spelling of the URL is signed: "

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ops.doctor import knock
+from contextlib import suppress
+
+from ops.doctor import knock, misfit
+from ops.errors import OpsError
 from ops.findings import Check, Finding, Knowledge, fail, ok, skip, warn
 from ops.net.probe import UpgradeRefused
 from ops.world import World
@@ -20,6 +23,7 @@ def checks(world: World) -> tuple[Check[World], ...]:
             needs=knock.service(world),
             about=Knowledge(
                 symptom="The OpenAI bill grows without calls; calls that nobody made.",
+                evidence="The status of an upgrade with a wrong signature.",
                 cause="The media stream's socket is open to anyone who knows its address.",
                 fix="Check X-Twilio-Signature on the upgrade before anything is accepted.",
                 verify="An upgrade with a wrong signature is refused before it opens.",
@@ -34,6 +38,8 @@ def checks(world: World) -> tuple[Check[World], ...]:
             unless=("webhook.signed",),
             about=Knowledge(
                 symptom="The greeting is cut off and the call ends; Twilio shows 31920.",
+                evidence="The status and time of a rightly signed upgrade; on 403 the spelling of the "
+                "URL that fits.",
                 cause="The upgrade is not answered with 101: a wrong path, a signature checked against "
                 "another URL, "
                 "a tunnel or proxy that drops the upgrade, or a query string in <Stream url>.",
@@ -50,7 +56,7 @@ def stranger(world: World) -> Finding:
     id = "websocket.stranger"
     if world.bridge is None:
         return skip(id, "No service of this stack listens on WEBSOCKET_PORT.")
-    url = f"ws://127.0.0.1:{world.settings.websocket_port}{knock.STREAM_PATH}"
+    url = _door(world)
     try:
         with knock.stream(world.settings, url, signature=knock.WRONG) as connection:
             ms = round(connection.seconds * 1000)
@@ -75,6 +81,16 @@ def stranger(world: World) -> Finding:
     fix = "check X-Twilio-Signature on the upgrade, before it is accepted"
     answer = warn if world.own_stack else fail
     return answer(id, words, fix=fix, asked=url, handshake_ms=ms)
+
+
+def _door(world: World) -> str:
+    """Where a stream is opened: the URL of the TwiML, else our own path on this machine."""
+    if world.has_way_in:
+        with suppress(OpsError):
+            found, _ = knock.stream_of(knock.webhook(world.settings, knock.voice_url(world), timeout=2.0))
+            if found is not None:
+                return found
+    return f"ws://127.0.0.1:{world.settings.websocket_port}{knock.STREAM_PATH}"
 
 
 def stream(world: World) -> Finding:
@@ -104,17 +120,7 @@ def stream(world: World) -> Finding:
         with knock.stream(settings, url) as connection:
             seconds = connection.seconds
     except UpgradeRefused as problem:
-        wrong = problem.status in (401, 403)
-        cause = "its signature check expects another URL or token" if wrong else "nothing upgrades there"
-        return fail(
-            id,
-            f"Expected 101 from {url}, got {problem.status}: {cause}.",
-            fix="set PUBLIC_URL to what Twilio calls, and check the token"
-            if wrong
-            else "check the stream's path, and that every proxy on the way passes websocket upgrades",
-            asked=url,
-            status=problem.status,
-        )
+        return _refused(id, world, url, problem)
     ms = round(seconds * 1000)
     if seconds > SLOW:
         return warn(
@@ -125,3 +131,42 @@ def stream(world: World) -> Finding:
             handshake_ms=ms,
         )
     return ok(id, f"The media stream opens for Twilio in {ms} ms.", asked=url, handshake_ms=ms)
+
+
+def _refused(id: str, world: World, url: str, problem: UpgradeRefused) -> Finding:
+    """Why a rightly signed upgrade was not answered with 101; on 403 with the spelling that would fit."""
+    evidence: dict[str, object] = {"asked": url, "status": problem.status}
+    if problem.status not in (401, 403):
+        return fail(
+            id,
+            f"Expected 101 from {url}, got {problem.status}: nothing upgrades there.",
+            fix="check the stream's path, and that every proxy on the way passes websocket upgrades",
+            **evidence,
+        )
+
+    def taken(spelled: str) -> bool:
+        try:
+            with knock.stream(
+                world.settings, url, signature=knock.sign(world.settings, spelled), timeout=1.0
+            ):
+                return True
+        except UpgradeRefused:
+            return False
+
+    variant = misfit.fitting(world.settings, url, taken, websocket=True)
+    if variant is not None:
+        return fail(
+            id,
+            f"A rightly signed stream is refused: the server checks the signature of {variant.url} "
+            f"({variant.difference}), but Twilio opens {url}.",
+            fix="let the server check the stream's URL as it stands in the TwiML, with wss",
+            expects=variant.url,
+            **evidence,
+        )
+    return fail(
+        id,
+        f"Expected 101 from {url}, got {problem.status}, whatever spelling of the URL is signed: the server "
+        "has another token, or another public URL.",
+        fix="set PUBLIC_URL to what Twilio calls, and check the token",
+        **evidence,
+    )

@@ -6,8 +6,8 @@ import secrets
 
 import pytest
 
-from ops.doctor.signature import explain, variants
 from ops.vendors.twilio import wire
+from ops.vendors.twilio.spelling import explain, variants
 
 CALLED = "https://agent.example.com/twiml?record=1"
 FORM = {"CallSid": "CA1", "From": "+12025550111"}

@@ -7,12 +7,15 @@ import time
 from collections.abc import Iterable
 
 from ops.findings import Check, Finding, Knowledge, fail, ok, skip, warn
+from ops.net.http import Declined
+from ops.vendors.ngrok import client
 from ops.vendors.ngrok.client import public_url, tunnels
 from ops.vendors.ngrok.codes import explain, find
 from ops.world import World
 
 TAIL = 64 * 1024  # bytes of the agent's log that are read
 OF_REQUESTS = (702, 3004, 3200, 8012)  # errors of one request: they end no tunnel
+OF_OWNERS = (108, 334)  # somebody else has the session or the endpoint
 FRESH = 3600.0  # seconds; an older error is no news
 
 
@@ -37,6 +40,50 @@ def tunnel(world: World) -> Finding:
         asked=f"{world.settings.ngrok_api}/api/tunnels",
         public_url=url,
     )
+
+
+def session(world: World) -> Finding:
+    """Who has the session with ngrok's service: the agent that answers, and is it ours?"""
+    id = "ngrok.session"
+    if world.settings.public_url:
+        return _not_used(id, world)
+    asked = f"{world.settings.ngrok_api}/api/status"
+    try:
+        found = client.session(world.settings.ngrok_api)
+    except Declined as problem:
+        if problem.unknown_question:
+            return skip(id, "This agent does not tell of its session.", asked=asked)
+        raise
+    others = _others(world)
+    evidence = {
+        "asked": asked, "status": found.status, "regions": found.regions, "version": found.version,
+        "other_agents": others,
+    }  # fmt: skip
+    if found.status != "online":
+        return fail(
+            id,
+            f"The ngrok agent has no session: it is {found.status}.",
+            fix="end other agents of this account"
+            + (f": {others[0]}" if others else " (the ngrok dashboard lists them under Agents)")
+            + ", and check the network; then `inv cleanup start`",
+            **evidence,
+        )
+    where = f" in {', '.join(found.regions)}" if found.regions else ""
+    return ok(id, f"The ngrok agent has its session{where} (agent {found.version}).", **evidence)
+
+
+def _others(world: World) -> list[str]:
+    """The ngrok agents of this machine that are not this stack's: `pid 12 (ngrok http 80)`, never a token."""
+    import psutil
+
+    ours = (world.running.get("ngrok") or {}).get("pid")
+    found = []
+    for process in psutil.process_iter(("pid", "name", "cmdline")):
+        words = process.info["cmdline"] or ()
+        if process.info["name"] == "ngrok" and process.info["pid"] != ours:
+            shown = " ".join(word for word in words[:3] if not word.startswith("--authtoken"))
+            found.append(f"pid {process.info['pid']} ({shown})")
+    return found
 
 
 def domain(world: World) -> Finding:
@@ -111,12 +158,15 @@ def log(world: World) -> Finding:
     if number is None or age > FRESH:
         return ok("ngrok.log", "The ngrok agent's log ends without an error.", file=str(path))
     known = explain(number)
+    others = _others(world) if number in OF_OWNERS else []
+    fix = known.fix if known else f"see https://ngrok.com/docs/errors/err_ngrok_{number}"
     return fail(
         "ngrok.log",
         f"ngrok says ERR_NGROK_{number}: {known.meaning if known else words}.",
-        fix=known.fix if known else f"see https://ngrok.com/docs/errors/err_ngrok_{number}",
+        fix=f"{fix}; on this machine runs {', '.join(others)}" if others else fix,
         file=str(path),
         code=number,
+        other_agents=others,
     )
 
 
@@ -141,6 +191,7 @@ LOCAL: tuple[Check[World], ...] = (
         binary,
         about=Knowledge(
             symptom="`inv start` fails at the tunnel.",
+            evidence="What the PATH has under the name ngrok.",
             cause="A live tunnel needs the ngrok program, and it is not on the PATH.",
             fix="Install it, or set PUBLIC_URL and use no tunnel.",
             verify="The program is found on the PATH.",
@@ -153,6 +204,8 @@ LOCAL: tuple[Check[World], ...] = (
         log,
         about=Knowledge(
             symptom="The tunnel does not come up, or was up and is gone.",
+            evidence="The last ERR_NGROK number in the agent's output, and the ngrok programs of this "
+            "machine.",
             cause="The agent was refused: a bad token (105, 107), a session elsewhere (108), a domain in "
             "use (334), "
             "an old agent (120), a limit (702).",
@@ -171,6 +224,7 @@ CHECKS: tuple[Check[World], ...] = (
         unless=("ngrok.binary", "ngrok.log"),
         about=Knowledge(
             symptom="The number rings, then an application error is read out.",
+            evidence="The agent's list of tunnels.",
             cause="The tunnel's agent does not run, or another program has its port.",
             fix="Start the stack: `inv start`; the agent's log says why it ended.",
             verify="The agent's API lists its tunnels.",
@@ -182,12 +236,29 @@ CHECKS: tuple[Check[World], ...] = (
         "Does a tunnel lead to our port?",
         tunnel,
         needs=("ngrok.agent",),
+        unless=("ngrok.session",),
         about=Knowledge(
             symptom="The webhook answers 502, or an unknown page.",
+            evidence="Each tunnel's public URL and the address it leads to.",
             cause="The tunnel is not up yet, was refused, or leads to another port.",
             fix="Restart the tunnel to WEBSOCKET_PORT: `inv cleanup start`.",
             verify="The agent lists a tunnel whose address is our port.",
             source=_SOURCE,
+        ),
+    ),
+    Check(
+        "ngrok.session",
+        "Has our ngrok agent its session, and nobody else's?",
+        session,
+        needs=("ngrok.agent",),
+        about=Knowledge(
+            symptom="The tunnel comes and goes, or calls reach another machine.",
+            evidence="The agent's status, regions and version, and other ngrok programs of this machine.",
+            cause="The agent lost its session: another agent of the account took it (108), or the network is "
+            "gone.",
+            fix="End the other agent; the dashboard lists all of an account.",
+            verify="The agent's status is online.",
+            source="https://ngrok.com/docs/errors/err_ngrok_108",
         ),
     ),
     Check(
@@ -197,6 +268,7 @@ CHECKS: tuple[Check[World], ...] = (
         needs=("ngrok.tunnel",),
         about=Knowledge(
             symptom="It worked yesterday; since the restart calls reach nobody.",
+            evidence="The tunnel's public URL beside NGROK_DOMAIN.",
             cause="The tunnel got a random name instead of NGROK_DOMAIN.",
             fix="Restart the tunnel; check that the domain belongs to the account and is not online "
             "elsewhere (334).",
@@ -211,6 +283,7 @@ CHECKS: tuple[Check[World], ...] = (
         needs=("ngrok.agent",),
         about=Knowledge(
             symptom="Nobody notices: signed requests can be read and replayed on this machine.",
+            evidence="The `inspect` of the tunnel's configuration.",
             cause="The agent was started with inspection on.",
             fix="Start the agent with --inspect=false.",
             verify="The agent lists the tunnel with inspect false.",

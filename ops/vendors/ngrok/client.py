@@ -35,6 +35,31 @@ class Tunnel:
             return None
 
 
+@dataclass(frozen=True)
+class Session:
+    """The agent's session with ngrok's service: its status (online when it is well), regions, version."""
+
+    status: str
+    regions: tuple[str, ...]
+    version: str
+
+
+def session(api: str, *, timeout: float = 3.0) -> Session:
+    """What the agent says of its session."""
+    with Http(api, timeout=timeout) as http:
+        answer = http.get("/api/status")
+    if answer.status >= 400:
+        raise declined(answer)
+    found = answer.checked().json()
+    try:
+        legs = (found.get("session") or {}).get("legs") or ()
+        regions = tuple(str(leg.get("region")) for leg in legs)
+        return Session(str(found["status"]), regions, str(found.get("agent_version", "")))
+    except (KeyError, TypeError, AttributeError):
+        message = f"{answer.url} answered JSON that is not a session's status."
+        raise Declined(answer, message, fix="free the ngrok port: something else answers there") from None
+
+
 def tunnels(api: str, *, timeout: float = 3.0) -> tuple[Tunnel, ...]:
     """The tunnels of the agent whose API stands at `api` (without `/api`)."""
     with Http(api, timeout=timeout) as http:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import Any
 
-from ops.errors import Refused
+from ops.errors import OpsError, Refused
 from ops.findings import Check, Finding, Knowledge, fail, ok, unknown, warn
-from ops.net.http import Unanswered
+from ops.net.http import Http, Unanswered
 from ops.net.probe import UpgradeRefused, opened
 from ops.vendors.openai import events, wire
 from ops.vendors.openai.client import FIXES, models
@@ -98,8 +100,8 @@ def protocol(world: World) -> Finding:
 
 def known_shutdown(model: str) -> date | None:
     """The announced last day of a model, dated snapshots included."""
-    if model in KNOWN_SHUTDOWNS:
-        return KNOWN_SHUTDOWNS[model]
+    if (name := re.sub(r"-20\d\d-\d\d-\d\d$", "", model)) in KNOWN_SHUTDOWNS:
+        return KNOWN_SHUTDOWNS[name]
     preview = [name for name in KNOWN_SHUTDOWNS if "preview" in name and model.startswith(name)]
     return KNOWN_SHUTDOWNS[max(preview, key=len)] if preview else None
 
@@ -112,6 +114,8 @@ def realtime(world: World) -> Finding:
     began = time.monotonic()
     until = began + 4.5
     headers = {"Authorization": f"Bearer {secret.reveal()}"} if secret else {}
+    tools = _tools(world)
+    wanted_settings = _configure(world, tools)
     try:
         with opened(url, headers=headers, timeout=4.0) as connection:
             created = False
@@ -131,7 +135,7 @@ def realtime(world: World) -> Finding:
                 if isinstance(event, events.Created) and not created:
                     created = True
                     created_ms = round((time.monotonic() - began) * 1000)
-                    connection.socket.send(_configure(world))
+                    connection.socket.send(wanted_settings)
                 if isinstance(event, events.Ready):
                     break
             handshake = round(connection.seconds * 1000)
@@ -143,6 +147,7 @@ def realtime(world: World) -> Finding:
         "handshake_ms": handshake,
         "created_ms": created_ms,
         "ready_ms": round((time.monotonic() - began) * 1000),
+        "tools": [str(tool.get("name")) for tool in tools],
     }
     if (event.input_format, event.output_format) != wanted:
         return fail(
@@ -160,13 +165,26 @@ def realtime(world: World) -> Finding:
     )
 
 
-def _configure(world: World) -> str:
+def _configure(world: World, tools: Sequence[Mapping[str, Any]]) -> str:
     settings = world.settings
     return wire.configure(
         instructions=settings.openai_instructions,
         voice=settings.openai_voice,
         transcription=settings.openai_transcription_model,
+        tools=tools,
     )
+
+
+def _tools(world: World) -> tuple[Mapping[str, Any], ...]:
+    """The tools that the running bridge offers the model; none when it does not run, or is the user's own."""
+    if world.own_stack or not world.running:
+        return ()
+    try:
+        with Http(f"http://127.0.0.1:{world.settings.websocket_port}", timeout=1.0) as http:
+            found = http.get("/tools").checked().json()
+    except OpsError:
+        return ()
+    return tuple(one for one in found if isinstance(one, dict)) if isinstance(found, list) else ()
 
 
 def _next(socket: object, url: str, until: float, waiting_for: str) -> events.Event:
@@ -219,6 +237,7 @@ LOCAL: tuple[Check[World], ...] = (
         protocol,
         about=Knowledge(
             symptom="The call is answered and silent from the first second.",
+            evidence="OPENAI_MODEL and OPENAI_REALTIME_URL by their names.",
             cause="OPENAI_MODEL is a text or Live model: it does not speak the Realtime protocol.",
             fix="Set OPENAI_MODEL to a Realtime model.",
             verify="The model's name is of the Realtime family.",
@@ -234,6 +253,7 @@ CHECKS: tuple[Check[World], ...] = (
         key,
         about=Knowledge(
             symptom="The caller is connected and hears nothing; the model's socket closes with 3000.",
+            evidence="OpenAI's answer to GET /models.",
             cause="OPENAI_API_KEY is wrong, revoked, or of a project that may not use the API.",
             fix="Put a valid key into OPENAI_API_KEY.",
             verify="GET /models answers with the key.",
@@ -249,6 +269,7 @@ CHECKS: tuple[Check[World], ...] = (
         unless=("openai.protocol",),
         about=Knowledge(
             symptom="Silence after the call is answered; model_not_found in the log.",
+            evidence="The Realtime models among those that GET /models names.",
             cause="OPENAI_MODEL is misspelled, retired, or not allowed for the key's project.",
             fix="Set OPENAI_MODEL to a Realtime model of the key's list.",
             verify="GET /models names the model.",
@@ -263,6 +284,7 @@ CHECKS: tuple[Check[World], ...] = (
         needs=("openai.model",),
         about=Knowledge(
             symptom="From one day to the next every call is silent.",
+            evidence="The model's shutdown_date, or the announced day, counted from today.",
             cause="The model was retired on an announced day.",
             fix="Set OPENAI_MODEL to a current model before that day, and test a call.",
             verify="The model's shutdown_date is more than 60 days away, or none is announced.",
@@ -278,6 +300,8 @@ CHECKS: tuple[Check[World], ...] = (
         deadline=5.0,
         about=Knowledge(
             symptom="The call is answered and then silent, or full of noise.",
+            evidence="Times of handshake, session.created and session.updated, and the formats that "
+            "came back.",
             cause="The key, the model, the voice or the audio format is refused, or the session speaks "
             "the retired beta shape.",
             fix="Follow the refusal's own words; the codes are explained.",
@@ -293,6 +317,7 @@ CHECKS: tuple[Check[World], ...] = (
         needs=("openai.key",),
         about=Knowledge(
             symptom="Calls work, but the caller's words are missing from transcripts.",
+            evidence="The transcription model's shutdown_date, or the announced day, counted from today.",
             cause="The transcription model was retired on an announced day.",
             fix="Set OPENAI_TRANSCRIPTION_MODEL to a current model before that day.",
             verify="Its shutdown_date is more than 60 days away, or none is announced.",

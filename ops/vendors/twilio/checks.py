@@ -14,6 +14,8 @@ from ops.vendors.twilio.codes import explain
 from ops.world import World
 
 RECENT = timedelta(hours=1)
+MANY_QUEUED = 5  # outgoing calls: at one a second the last one waits as many seconds
+TRIAL_CALLS = 5  # at once, https://help.twilio.com/articles/223180028
 LOW_BALANCE = 2.0  # of the account's currency: a few minutes of calls and the next number's rent
 
 
@@ -80,6 +82,41 @@ def balance(world: World) -> Finding:
             **evidence,
         )
     return ok("twilio.balance", f"The Twilio balance is {shown}.", **evidence)
+
+
+def limits(world: World) -> Finding:
+    """Asks first of all: who is refused for asking too much learns nothing else. Twilio tells no account's
+    limits, so what is known are a trial's, the calls that wait, and its refusals."""
+    id = "twilio.limits"
+    try:
+        with Twilio.of(world.settings) as twilio:
+            account = twilio.account()
+            live, queued = len(twilio.calls("in-progress")), len(twilio.calls("queued"))
+    except Declined as problem:
+        if problem.unknown_question:
+            return skip(id, "Nobody keeps a list of calls there.")
+        if problem.code == 20003 or problem.status in (401, 403):
+            return skip(id, "The credentials are not accepted.", waits_for="twilio.credentials")
+        raise
+    asked = f"{world.settings.twilio_api_url}{twilio.path}/Calls.json"
+    evidence = {"asked": asked, "live": live, "queued": queued}
+    if queued >= MANY_QUEUED:
+        return warn(
+            id,
+            f"{queued} outgoing calls wait in Twilio's queue: the account starts fewer calls a second than "
+            "are asked for.",
+            fix="place calls more slowly (one a second unless Twilio raised it), or ask Twilio for more "
+            "calls per second",
+            **evidence,
+        )
+    if account.kind == "Trial" and live >= TRIAL_CALLS - 1:
+        return warn(
+            id,
+            f"{live} calls are live, and a trial account may have {TRIAL_CALLS}.",
+            fix="upgrade the account, or wait for calls to end",
+            **evidence,
+        )
+    return ok(id, f"Twilio has room: {live} calls live, {queued} waiting.", **evidence)
 
 
 def number(world: World) -> Finding:
@@ -189,6 +226,7 @@ LOCAL: tuple[Check[World], ...] = (
         region,
         about=Knowledge(
             symptom="Every request of a regional account fails: unknown host, or 20404.",
+            evidence="The host of TWILIO_API_URL.",
             cause="A host name with a region but no edge; REST names without an edge ended on 28 April 2026.",
             fix="Use api.EDGE.REGION.twilio.com.",
             verify="The host has no region, or region and edge.",
@@ -199,12 +237,28 @@ LOCAL: tuple[Check[World], ...] = (
 
 CHECKS: tuple[Check[World], ...] = (
     Check(
+        "twilio.limits",
+        "Do Twilio's limits of calls and requests leave room?",
+        limits,
+        unless=("twilio.region",),
+        about=Knowledge(
+            symptom="Outgoing calls start minutes late; callers hear busy (10004); requests fail with 20429.",
+            evidence="The calls in progress and in the queue, the account's type, and a refusal with 429.",
+            cause="More calls or requests at once than the account may have.",
+            fix="Slow down, upgrade a trial, or ask Twilio for more concurrency or calls per second.",
+            verify="No request is refused with 20429, and fewer than five outgoing calls wait.",
+            source="https://www.twilio.com/docs/api/errors/10004",
+            vantage="vendor",
+        ),
+    ),
+    Check(
         "twilio.credentials",
         "Does Twilio accept the credentials?",
         credentials,
-        unless=("twilio.region",),
+        unless=("twilio.region", "twilio.limits"),
         about=Knowledge(
             symptom="No call can be placed; every request to Twilio fails with 20003.",
+            evidence="Twilio's answer to a request for the account.",
             cause="A wrong, rotated or mixed-up account SID, auth token or API key.",
             fix="Copy TWILIO_ACCOUNT_SID and the primary TWILIO_AUTH_TOKEN again; an API key must be of "
             "the same account.",
@@ -220,6 +274,7 @@ CHECKS: tuple[Check[World], ...] = (
         needs=("twilio.credentials",),
         about=Knowledge(
             symptom="Calls stop from one day to the next, or only some numbers can be called.",
+            evidence="The account's status and type.",
             cause="The account is suspended or closed, or it is a trial that calls verified numbers only.",
             fix="The Twilio console says why; verify the numbers you call or upgrade.",
             verify="The account's status is active.",
@@ -234,6 +289,7 @@ CHECKS: tuple[Check[World], ...] = (
         needs=("twilio.credentials",),
         about=Knowledge(
             symptom="Callers hear a busy tone or an error; outgoing calls are refused.",
+            evidence="The account's balance and currency.",
             cause="The account's balance is used up.",
             fix="Add funds and switch auto-recharge on.",
             verify="The balance is above the low mark.",
@@ -248,6 +304,7 @@ CHECKS: tuple[Check[World], ...] = (
         needs=("twilio.credentials",),
         about=Knowledge(
             symptom="The number rings somewhere else or not at all; outgoing calls fail with 21210 or 21212.",
+            evidence="The account's incoming numbers and their voice capability.",
             cause="TWILIO_PHONE_NUMBER is of another account or cannot take calls.",
             fix="Set TWILIO_PHONE_NUMBER to a voice capable number of this account.",
             verify="The account's incoming numbers contain it, with the voice capability.",
@@ -262,6 +319,7 @@ CHECKS: tuple[Check[World], ...] = (
         needs=("twilio.credentials",),
         about=Knowledge(
             symptom="Calls can be placed, but every webhook is answered 403.",
+            evidence="Twilio's answer to the same request with SID and auth token in place of the API key.",
             cause="REST uses the API key; the auth token, which checks signatures, is old, secondary or "
             "mistyped.",
             fix="Copy the primary auth token again.",
@@ -277,6 +335,7 @@ CHECKS: tuple[Check[World], ...] = (
         needs=("twilio.credentials",),
         about=Knowledge(
             symptom="Callers report something that no log of ours shows.",
+            evidence="The Debugger's entries of the last hour, counted by number.",
             cause="Twilio saw a fault on its side of the line: the webhook, the stream, the TwiML.",
             fix="The number says which; each is explained.",
             verify="The Debugger has no errors or warnings of the last hour.",

@@ -138,6 +138,11 @@ class Twilio:
             form += [("StatusCallbackEvent", event) for event in events]
         return _call(self._post(f"{self.path}/Calls.json", form))
 
+    def calls(self, status: str) -> tuple[Call, ...]:
+        """The account's calls (at most 100, the newest) of one status, such as queued or in-progress."""
+        found = self._get(f"{self.path}/Calls.json", {"Status": status, "PageSize": "100"})
+        return tuple(_call(one) for one in found["calls"])
+
     def fetch_call(self, sid: str) -> Call:
         return _call(self._get(f"{self.path}/Calls/{quote(sid, safe='')}.json"))
 

@@ -25,26 +25,38 @@ class Variant:
 
 
 def variants(
-    url: str, *, hosts: Iterable[str] = (), prefixes: Iterable[str] = (), websocket: bool = False
+    url: str,
+    *,
+    hosts: Iterable[str] = (),
+    ports: Iterable[int] = (),
+    prefixes: Iterable[str] = (),
+    websocket: bool = False,
 ) -> Iterator[Variant]:
-    """All spellings over scheme, host, port, path prefix, trailing slash and query; the URL itself first.
+    """All spellings over scheme, host, port, path prefix, trailing slash and query; the URL itself first,
+    then those that differ in the fewest ways.
 
-    `hosts` are other names of the server, such as `127.0.0.1:8081`; `prefixes` are paths that a
-    proxy may add or strip, such as `/api`.
+    `hosts` are other names of the server, such as `127.0.0.1:8081`; `ports` those that a server adds to a
+    name, beside the scheme's own; `prefixes` are paths that a proxy may add or strip, such as `/api`.
     """
+    found: dict[str, Variant] = {}
+    for one in _matrix(url, hosts, tuple(ports), tuple(prefixes), websocket):
+        found.setdefault(one.url, one)
+    yield from sorted(found.values(), key=lambda one: (one.url != url, one.difference.count(",")))
+
+
+def _matrix(
+    url: str, hosts: Iterable[str], ports: tuple[int, ...], prefixes: tuple[str, ...], websocket: bool
+) -> Iterator[Variant]:
     parts = urlsplit(url)
     schemes = ("wss", "ws", "https", "http") if websocket else ("https", "http")
     own = parts.hostname or ""
-    seen = set()
-    for scheme in sorted(schemes, key=lambda one: one != parts.scheme):
+    for scheme in schemes:
         for host in dict.fromkeys((parts.netloc, own, *hosts)):
-            for port in _ports(scheme, host):
+            for port in _ports(scheme, host, ports):
                 for prefix, path in _paths(parts.path, prefixes):
                     for query in dict.fromkeys((parts.query, "")):
                         spelled = urlunsplit((scheme, host + port, path, query, ""))
-                        if spelled not in seen:
-                            seen.add(spelled)
-                            yield Variant(spelled, _difference(parts, spelled, prefix))
+                        yield Variant(spelled, _difference(parts, spelled, prefix))
 
 
 def explain(
@@ -58,18 +70,21 @@ def explain(
     return None
 
 
-def _ports(scheme: str, host: str) -> tuple[str, ...]:
-    return ("",) if ":" in host else ("", f":{PORTS[scheme]}")
+def _ports(scheme: str, host: str, more: Iterable[int]) -> tuple[str, ...]:
+    return ("",) if ":" in host else ("", *(f":{port}" for port in dict.fromkeys((PORTS[scheme], *more))))
 
 
 def _paths(path: str, prefixes: Iterable[str]) -> Iterator[tuple[str, str]]:
-    bare = path.rstrip("/")
-    for spelled in dict.fromkeys((path, bare, bare + "/")):
-        yield "", spelled
-    for prefix in prefixes:
-        yield f"with {prefix} in front", prefix.rstrip("/") + path
-        if path.startswith(prefix):
-            yield f"without {prefix} in front", path.removeprefix(prefix.rstrip("/"))
+    """Every path with the prefix that was added or taken away, in words; each with and without its slash."""
+    prefixed = [("", path)]
+    for prefix in (one.rstrip("/") for one in prefixes):
+        prefixed.append((f"with {prefix} in front", prefix + path))
+        if path.startswith(prefix + "/"):
+            prefixed.append((f"without {prefix} in front", path.removeprefix(prefix)))
+    for words, one in prefixed:
+        bare = one.rstrip("/")
+        for spelled in dict.fromkeys((one, bare, bare + "/")):
+            yield words, spelled
 
 
 def _difference(called: SplitResult, spelled: str, prefix: str) -> str:
@@ -83,7 +98,7 @@ def _difference(called: SplitResult, spelled: str, prefix: str) -> str:
         found.append(f"port {other.port}" if other.port else "without the port")
     if prefix:
         found.append(f"path {prefix}")
-    elif other.path != called.path:
+    if other.path.endswith("/") != called.path.endswith("/"):
         found.append("a trailing slash" if other.path.endswith("/") else "no trailing slash")
     if other.query != called.query:
         found.append("without the query")

@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 
 async def _run(options: argparse.Namespace, faults: Faults) -> int:
     log = write.logger("ngrok.simulator")
-    agent = Agent(faults)
+    agent = Agent(faults, inspect=options.inspect == "true")
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -87,6 +87,9 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--edge-port", type=int, default=8103, help="the public side, on 127.0.0.1")
     parser.add_argument("--forward", type=int, default=8081, help="the local port behind the tunnel")
+    parser.add_argument(
+        "--inspect", choices=("true", "false"), default="true", help="keep requests to look at"
+    )
     parser.add_argument("--root", type=Path, default=Path(), help="where logs/ is")
     parser.add_argument(
         "--fault", action="append", default=[], choices=list(catalogue()), help="fail so, once; repeatable"

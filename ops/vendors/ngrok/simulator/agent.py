@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from ops.journal.write import logger
+from ops.vendors.faults import Armed
 from ops.vendors.ngrok.simulator import capture, errors, http1
 from ops.vendors.ngrok.simulator.edge import Edge
 from ops.vendors.ngrok.simulator.faults import Faults, catalogue
@@ -39,8 +40,9 @@ class Refusal(Exception):
 class Agent:
     """All tunnels of this agent and the API that lists, starts, stops and inspects them."""
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: Faults, *, inspect: bool = True) -> None:
         self.faults = faults
+        self.inspect = inspect
         self.edges: dict[str, Edge] = {}
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -62,7 +64,7 @@ class Agent:
 
     async def tunnel(self, name: str, host: str, port: int, edge_port: int) -> Edge:
         """Start one tunnel to host:port under 127.0.0.1:edge_port."""
-        edge = Edge(name, (host, port), self.faults)
+        edge = Edge(name, (host, port), self.faults, inspect=self.inspect)
         await edge.open(edge_port)
         self.edges[name] = edge
         return edge
@@ -120,8 +122,9 @@ class Agent:
                 paths = ("tunnels", "requests/http", "status")
                 return 200, {"uri": "/api", **{f"{p.split('/')[0]}_uri": f"/api/{p}" for p in paths}}
             case "GET", ["api", "tunnels"]:
+                armed = self.faults.take("list")
                 return 200, {
-                    "tunnels": [_shown(edge) for edge in self.edges.values()],
+                    "tunnels": [_listed(_shown(edge), armed) for edge in self.edges.values()],
                     "uri": "/api/tunnels",
                 }
             case "POST", ["api", "tunnels"]:
@@ -149,9 +152,11 @@ class Agent:
                 return 204, None
             case "GET", ["api", "status"]:
                 leg = {"region": "local", "latency": "0.1ms"}
-                session = {"legs": [leg]}
+                lost = self.faults.take("status") is not None
+                session = {"legs": [] if lost else [leg]}
                 return 200, {
-                    "status": "online", "agent_version": VERSION, "session": session, "uri": "/api/status",
+                    "status": "reconnecting" if lost else "online",
+                    "agent_version": VERSION, "session": session, "uri": "/api/status",
                 }  # fmt: skip
             case _, ["_sim", "faults"]:
                 return await self._faults(method, content)
@@ -211,12 +216,22 @@ def _shown(edge: Edge) -> dict[str, Any]:
         "uri": f"/api/tunnels/{edge.name}",
         "public_url": edge.public_url,
         "proto": "http",
-        "config": {"addr": f"http://{edge.upstream[0]}:{edge.upstream[1]}", "inspect": True},
+        "config": {"addr": f"http://{edge.upstream[0]}:{edge.upstream[1]}", "inspect": edge.inspect},
         "metrics": {
             "conns": edge.connections.shown(now, gauge=True),
             "http": edge.requests.shown(now, gauge=False),
         },
     }
+
+
+def _listed(shown: dict[str, Any], armed: Armed | None) -> dict[str, Any]:
+    """A tunnel as the list shows it while a fault is armed."""
+    if armed is None:
+        return shown
+    changes: dict[str, Any] = {"inspect": True}
+    if armed.fault.name == "elsewhere":
+        changes = {"addr": f"http://127.0.0.1:{int(armed.numbers['port'])}"}
+    return shown | {"config": shown["config"] | changes}
 
 
 def _upstream(addr: Any) -> tuple[str, int]:

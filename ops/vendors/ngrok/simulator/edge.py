@@ -35,8 +35,9 @@ FORWARDED = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwar
 class Edge:
     """One tunnel: a listening socket, the local port behind it, and what went through."""
 
-    def __init__(self, name: str, upstream: tuple[str, int], faults: Faults) -> None:
+    def __init__(self, name: str, upstream: tuple[str, int], faults: Faults, *, inspect: bool = True) -> None:
         self.name = name
+        self.inspect = inspect
         self.upstream = upstream
         self.faults = faults
         self.port = 0
@@ -91,7 +92,8 @@ class Edge:
     def exchange(self, head: Head, remote: str) -> Exchange:
         """A new entry of the inspector, newest first."""
         entry = Exchange(f"airt_{next(self._numbers):08d}", self.name, remote, datetime.now(UTC), head)
-        self.captured.appendleft(entry)
+        if self.inspect:
+            self.captured.appendleft(entry)
         return entry
 
     async def replay(self, entry: Exchange) -> None:
@@ -318,9 +320,10 @@ async def _pipe(
             writer.transport.abort()
             up_writer.transport.abort()
 
+    idle = fault.numbers["seconds"] if fault and fault.fault.name == "idle" else None
     ways = [
-        asyncio.create_task(run(_copy(reader, up_writer, fault))),
-        asyncio.create_task(run(_copy(up_reader, writer, None))),
+        asyncio.create_task(run(_copy(reader, up_writer, fault, idle))),
+        asyncio.create_task(run(_copy(up_reader, writer, None, idle))),
     ]
     try:
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -329,12 +332,14 @@ async def _pipe(
         await _cancelled(*ways)
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Armed | None) -> None:
+async def _copy(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Armed | None, idle: float | None
+) -> None:
     name = fault.fault.name if fault else ""
     numbers = fault.numbers if fault else {}
     chance = random.Random(fault.seed if fault else 0)
     passed = 0
-    while data := await reader.read(http1.PIECE):
+    while data := await _read(reader, idle):
         passed += len(data)
         if name in ("reset", "stall") and passed >= numbers["after_bytes"]:
             if name == "reset":
@@ -346,6 +351,15 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, faul
             await writer.drain()
     if writer.can_write_eof():
         writer.write_eof()
+
+
+async def _read(reader: asyncio.StreamReader, idle: float | None) -> bytes:
+    """The next bytes; a connection that is silent for `idle` seconds breaks."""
+    try:
+        async with asyncio.timeout(idle):
+            return await reader.read(http1.PIECE)
+    except TimeoutError:
+        raise ConnectionResetError("idle, as asked for by a fault") from None
 
 
 def _head_of(answer: bytes) -> Head:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ops.vendors.faults import Armed
 from ops.vendors.openai.simulator.events import Event, event
 
 LIMITS = {"requests": 5000, "tokens": 400_000}
@@ -14,8 +15,8 @@ class Limits:
     def __init__(self) -> None:
         self._taken: list[tuple[float, int]] = []
 
-    def event(self, now: float, tokens: int) -> Event:
-        """The event at the beginning of a response that reads so many tokens."""
+    def event(self, now: float, tokens: int, low: Armed | None = None) -> Event:
+        """The event at the beginning of a response that reads so many tokens; a fault leaves little."""
         self._taken = [(at, count) for at, count in self._taken if at > now - 60]
         self._taken.append((now, tokens + RESERVED))
         used = {"requests": len(self._taken), "tokens": sum(count for _, count in self._taken)}
@@ -25,7 +26,9 @@ class Limits:
                 {
                     "name": name,
                     "limit": limit,
-                    "remaining": max(0, limit - used[name]),
+                    "remaining": max(0, limit - used[name])
+                    if low is None
+                    else int(limit * low.numbers["share"]),
                     "reset_seconds": round(60 * used[name] / limit, 3),
                 }
                 for name, limit in LIMITS.items()

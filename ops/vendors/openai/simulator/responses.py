@@ -75,7 +75,9 @@ class Responses:
             options=_options(asked, config),
             context=context,
             context_before=self._context,
-            limits=self._limits.event(now, sum(part[2] + part[3] for part in context)),
+            limits=self._limits.event(
+                now, sum(part[2] + part[3] for part in context), self._faults.take("limits")
+            ),
             misbehaviour=self._misbehaviour(),
         )
         self._context = context

@@ -171,7 +171,8 @@ class Session:
             )
         self.config = settings.updated(self.config, patch)
         self._hearing.configure(self._input_format, self._turns)
-        return [event("session.updated", session=self.config), *self._list_mcp_tools(now)]
+        shown = self.config if self._faults.take("update") is None else settings.with_pcm(self.config)
+        return [event("session.updated", session=shown), *self._list_mcp_tools(now)]
 
     def _list_mcp_tools(self, now: float) -> list[Event]:
         found: list[Event] = []

@@ -73,6 +73,14 @@ def updated(session: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, A
     return result
 
 
+def with_pcm(session: Mapping[str, Any]) -> dict[str, Any]:
+    """The session as it would be with PCM both ways: for the fault that confirms another format."""
+    result: dict[str, Any] = deepcopy(dict(session))
+    for side in ("input", "output"):
+        result["audio"][side]["format"] = {"type": "audio/pcm", "rate": 24000}
+    return result
+
+
 def _merged(field: str, current: Any, inner: Any) -> Any:
     if field == "turn_detection" and inner is not None:
         same = current is not None and current["type"] == inner["type"]

@@ -66,6 +66,7 @@ def serve(options: argparse.Namespace, settings: Settings, sid: str, token: str)
     from ops.vendors.twilio.simulator import control, rest
     from ops.vendors.twilio.simulator.account import Account, Number
     from ops.vendors.twilio.simulator.calls import Instructions, utc_now
+    from ops.vendors.twilio.simulator.disguise import Dated
     from ops.vendors.twilio.simulator.exchange import Exchange
 
     log = journal.logger("twilio.simulator")
@@ -115,7 +116,7 @@ def serve(options: argparse.Namespace, settings: Settings, sid: str, token: str)
         return 3
     app = Starlette(routes=[*control.routes(exchange), *rest.routes(exchange)], lifespan=lifespan)
     config = uvicorn.Config(
-        app,
+        Dated(app, exchange.faults),
         ws="none",
         http="h11",
         loop="asyncio",
@@ -123,6 +124,7 @@ def serve(options: argparse.Namespace, settings: Settings, sid: str, token: str)
         log_config=None,
         access_log=False,
         server_header=False,
+        date_header=False,
         timeout_graceful_shutdown=2,
     )
     uvicorn.Server(config).run(sockets=[listening])

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ops.vendors.twilio.simulator import account as accounts
-from ops.vendors.twilio.simulator import calls, errors, forms
+from ops.vendors.twilio.simulator import calls, disguise, errors, forms
 from ops.vendors.twilio.simulator.documents import Source
 from ops.vendors.twilio.simulator.errors import RestError, invalid
 from ops.vendors.twilio.simulator.exchange import Exchange
@@ -136,11 +136,11 @@ def list_accounts(exchange: Exchange, request: Request, form: Form) -> Answer:
 
 
 def fetch_account(exchange: Exchange, request: Request, form: Form) -> Answer:
-    return 200, accounts.account_resource(exchange.account)
+    return 200, disguise.account(exchange.faults, accounts.account_resource(exchange.account))
 
 
 def fetch_balance(exchange: Exchange, request: Request, form: Form) -> Answer:
-    return 200, accounts.balance_resource(exchange.account)
+    return 200, disguise.balance(exchange.faults, accounts.balance_resource(exchange.account))
 
 
 # Calls.
@@ -233,7 +233,7 @@ def list_numbers(exchange: Exchange, request: Request, form: Form) -> Answer:
         for number in exchange.numbers.values()
         if pattern in number.phone_number and name in (None, number.friendly_name)
     ]
-    return 200, _page(request, "incoming_phone_numbers", found)
+    return 200, _page(request, "incoming_phone_numbers", disguise.numbers(exchange.faults, found))
 
 
 def fetch_number(exchange: Exchange, request: Request, form: Form) -> Answer:
@@ -276,7 +276,8 @@ def _number(exchange: Exchange, request: Request) -> accounts.Number:
 
 def list_alerts(exchange: Exchange, request: Request, form: Form) -> Answer:
     query = request.query_params
-    return 200, exchange.debugger.page(
+    debugger = disguise.debugger(exchange.faults, exchange.debugger)
+    return 200, debugger.page(
         exchange.account.sid,
         f"{request.url.scheme}://{request.url.netloc}",
         level=query.get("LogLevel", ""),

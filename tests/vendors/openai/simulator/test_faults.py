@@ -32,7 +32,16 @@ def test_every_fault_says_what_it_does() -> None:
     for name, fault in catalogue().items():
         assert name == name.lower().replace("_", "-") == fault.name
         assert fault.about
-        assert fault.where in ("connect", "rest", "session", "socket", "response", "transcription")
+        assert fault.where in (
+            "connect",
+            "rest",
+            "session",
+            "socket",
+            "response",
+            "transcription",
+            "update",
+            "limits",
+        )
 
 
 def test_a_fault_happens_as_often_as_armed() -> None:
