@@ -93,13 +93,13 @@ def run(
 ) -> tuple[Finding, ...]:
     """Asks all checks, or those whose id or group is in `only`, and gives their answers in order.
 
-    Of what the chosen ones need, only answers that are not ok are given too: they explain a skip.
+    Of what the chosen ones need, failures and unknowns are given too: they explain a skip.
     """
     world = look(settings)
     checks = every(world, deep=deep)
     wanted = chosen(checks, tuple(only))
     findings = ask(_with_needs(checks, wanted), world, progress=progress, total=DEEP_TOTAL if deep else TOTAL)
-    return tuple(one for one in findings if one.id in wanted or one.status not in ("ok", "warn"))
+    return tuple(one for one in findings if one.id in wanted or one.status in ("fail", "unknown"))
 
 
 def look(settings: Settings) -> World:

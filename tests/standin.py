@@ -186,10 +186,12 @@ class StandIn:
                 Route(account + "/IncomingPhoneNumbers.json", self._numbers),
                 Route(account + "/IncomingPhoneNumbers/{number}.json", self._update, methods=["POST"]),
                 Route(account + "/Calls.json", self._call, methods=["POST"]),
+                Route(account + "/Calls.json", self._calls),
                 Route("/v1/Alerts", self._alerts),
                 Route("/v1/models", self._models),
                 WebSocketRoute("/v1/realtime", self._realtime),
                 Route("/api/tunnels", self._tunnels),
+                Route("/api/status", self._agent),
                 Route("/twiml", self._twiml, methods=["POST"]),
                 Route("/incoming-call", self._twiml, methods=["POST"]),
                 WebSocketRoute("/call", self._stream),
@@ -235,6 +237,9 @@ class StandIn:
         sid = "CA" + secrets.token_hex(16)
         return self._twilio(request, {"sid": sid, "status": "queued", "to": form["To"], "from": form["From"]})
 
+    async def _calls(self, request: Request) -> Response:
+        return self._twilio(request, {"calls": []})
+
     async def _alerts(self, request: Request) -> Response:
         return self._twilio(request, {"alerts": self.alerts})
 
@@ -272,6 +277,9 @@ class StandIn:
 
     async def _tunnels(self, request: Request) -> Response:
         return JSONResponse({"tunnels": self.tunnels, "uri": "/api/tunnels"})
+
+    async def _agent(self, request: Request) -> Response:
+        return JSONResponse({"status": "online", "agent_version": "3.30.0", "session": {"legs": []}})
 
     async def _twiml(self, request: Request) -> Response:
         form = dict(await _form(request))

@@ -11,7 +11,7 @@ INTRODUCTION = (
     "Written by the commands named in it; run them again to compare. Each section is one run on one\n"
     "machine: compare within a section, not between machines."
 )
-ORDER = ("Processes", "Bridge", "Simulators", "Deploy")
+ORDER = ("Processes", "Bridge", "Simulators", "Deploy", "Doctor")
 
 
 def section(

@@ -48,7 +48,10 @@ class BadBench(OpsError):
 
 def bench(settings: Settings, printer: Printer, options: BenchOptions) -> Report:
     """Measure; each goal is a finding, the table is for reading."""
-    benches = {"processes": _processes, "bridge": _bridge, "simulators": _simulators, "deploy": _deploy}
+    benches = {
+        "processes": _processes, "bridge": _bridge, "simulators": _simulators, "deploy": _deploy,
+        "doctor": _doctor,
+    }  # fmt: skip
     if options.what not in benches:
         raise BadBench(f"There is no bench {options.what}.", fix=f"choose from: {', '.join(benches)}")
     if not 1 <= options.rounds <= 1000:
@@ -81,6 +84,21 @@ def _bridge(options: BenchOptions, progress: Callable[[str], None]) -> Bench:
     if options.long:
         sizes = replace(sizes, churn=figures.AN_HOUR)
     measured = run.measure(sizes, options.only, progress)
+    return Bench(
+        figures.figures(measured), figures.table(measured), figures.notes(measured), figures.raw(measured)
+    )
+
+
+def _doctor(options: BenchOptions, progress: Callable[[str], None]) -> Bench:
+    from ops.bench.doctor import figures, run, zoo_own
+
+    chosen = [one for one in zoo_own.FAULTS if not options.only or {one.name, one.rule} & {*options.only}]
+    if not chosen:
+        rules = sorted({one.rule for one in zoo_own.FAULTS})
+        raise BadBench(
+            f"No seeded fault has the rule {', '.join(options.only)}.", fix=f"choose from: {', '.join(rules)}"
+        )
+    measured = run.measure(progress, faults=chosen, healthy=0 if options.only else run.HEALTHY)
     return Bench(
         figures.figures(measured), figures.table(measured), figures.notes(measured), figures.raw(measured)
     )

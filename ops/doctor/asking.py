@@ -2,7 +2,7 @@
 
 A check answers with a Finding or raises: `Unreachable` becomes `unknown`, any other OpsError a
 `fail` with its fix, a crash `unknown`. A check whose need failed, or could not be asked, is a
-`skip` that names it.
+`skip` that names it; so is one that another failure explains, be it that other's or one it waits for.
 """
 
 from __future__ import annotations
@@ -95,8 +95,14 @@ def _blocker(check: Check[World], done: Mapping[str, _Done]) -> Finding | None:
     for name in check.needs:
         if name in done and done[name].blocks:
             return done[name].finding
-    failed = (done[name].finding for name in check.unless if name in done)
-    return next((one for one in failed if one.status == "fail"), None)
+    others = [done[name].finding for name in check.unless if name in done]
+    return next((one for one in others if "fail" in (one.status, _root(one, done).status)), None)
+
+
+def _root(finding: Finding, done: Mapping[str, _Done]) -> Finding:
+    """The answer because of which this one was skipped; itself when it was not."""
+    root = done.get(str(finding.evidence.get("waits_for")))
+    return root.finding if root is not None and finding.status == "skip" else finding
 
 
 def _answer(check: Check[World], world: World) -> _Done:

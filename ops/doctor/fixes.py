@@ -18,9 +18,11 @@ from pathlib import Path
 from ops import values
 from ops.config import Settings, variables
 from ops.config.sources import ENV_FILES
-from ops.doctor import routing, security
+from ops.doctor import environment, routing, security
 from ops.errors import OpsError
 from ops.findings import Finding, fail, ok
+from ops.processes import observe
+from ops.processes.run_files import RunFiles
 from ops.values import Repaired
 from ops.vendors.twilio.client import Number, Twilio
 
@@ -40,7 +42,7 @@ class Fix:
 
 def mend_files(root: Path, *, show: Show) -> tuple[Finding, ...]:
     """Mends the project's files: works without settings, so also when they are unusable."""
-    return _carry_out([*_env_file(root), *_modes(root), *_plus(root)], show)
+    return _carry_out([*_env_file(root), *_modes(root), *_plus(root), *_stale(root)], show)
 
 
 def mend_webhook(settings: Settings, *, show: Show) -> tuple[Finding, ...]:
@@ -100,8 +102,10 @@ def _carry_out(fixes: Iterable[Fix], show: Show) -> tuple[Finding, ...]:
 
 
 def _env_file(root: Path) -> list[Fix]:
-    env, example = root / ".env", root / ".env.example"
-    if env.exists() or env.is_symlink() or not example.is_file():
+    env = root / ".env"
+    near = (root / name for name in (*environment.MISNAMED, ".env.example"))
+    example = next((one for one in near if one.is_file()), None)
+    if env.exists() or env.is_symlink() or example is None:
         return []
 
     def make() -> None:
@@ -113,7 +117,32 @@ def _env_file(root: Path) -> list[Fix]:
     def holds() -> str:
         return "" if env.is_file() and _mode(env) == 0o600 else ".env is not there with mode 0600"
 
-    return [Fix("fix.env-file", "make .env from .env.example, with mode 0600", make, holds)]
+    return [Fix("fix.env-file", f"make .env from {example.name}, with mode 0600", make, holds)]
+
+
+def _stale(root: Path) -> list[Fix]:
+    """The run state of a stack of which nothing lives any more."""
+    files = RunFiles(root)
+    left = [path for path in (files.stack_path, files.wanted_path) if path.is_file()]
+    if not left:
+        return []
+    found = observe.look(files)
+    if found.supervisor is not None or found.members:
+        return []
+
+    def remove() -> None:
+        for path in left:
+            path.unlink(missing_ok=True)
+
+    names = " and ".join(path.name for path in left)
+    return [
+        Fix(
+            "fix.stale-state",
+            f"remove {names}, left by a stack of which nothing lives",
+            remove,
+            lambda: "it is still there" if any(path.exists() for path in left) else "",
+        )
+    ]
 
 
 def _modes(root: Path) -> list[Fix]:

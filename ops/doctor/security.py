@@ -196,6 +196,7 @@ def checks(world: World) -> tuple[Check[World], ...]:
             "Are private pages hidden behind the public URL?",
             public_door,
             needs=(*knock.service(world), *knock.tunnel(world)),
+            unless=("env.public-url", "webhook.certificate"),
             about=Knowledge(
                 symptom="Strangers see live calls and metrics.",
                 evidence="The private paths that answer through the public URL as to a stranger.",

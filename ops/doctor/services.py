@@ -33,6 +33,13 @@ def checks(world: World) -> tuple[Check[World], ...]:
 
 
 def running(world: World) -> Finding:
+    if world.stack is None and (world.settings.run_dir / "stack.json").exists():
+        return fail(
+            STACK,
+            "The stack does not run; its run state is left from one that ended without cleaning up.",
+            fix="start it: `inv start`; `inv validate --fix` removes the stale state",
+            stale=str(world.settings.run_dir / "stack.json"),
+        )
     if world.stack is None:
         return fail(STACK, "The stack does not run.", fix="start it: `inv start`")
     names = ", ".join(world.running) or "no service"
@@ -61,7 +68,10 @@ def _check(service: Service) -> Check[World]:
         f"Does the {service.name} answer?",
         _asker(id, service),
         needs=(STACK,),
-        unless=("ngrok.binary", "ngrok.log") if service.name == "ngrok" else (),
+        unless=(
+            *((f"port.{service.name}",) if service.ports else ()),
+            *(("ngrok.binary", "ngrok.log") if service.name == "ngrok" else ()),
+        ),
         about=Knowledge(
             symptom="A part of the stack is silent, or restarts again and again.",
             evidence="Its state, process number and restarts; the status and time of its readiness probe.",

@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from ops.findings import Check, Finding, Knowledge, ok, warn
+from ops.vendors.openai.checks import SOON, known_shutdown
 from ops.world import World
 
+RETIRED = "source.retired-model"
 CODE = (".js", ".mjs", ".cjs", ".ts", ".tsx", ".py")
 MARKUP = (*CODE, ".xml", ".html", ".ejs", ".hbs", ".txt")
 LEAVE_OUT = {
@@ -59,6 +62,9 @@ def _known(symptom: str, cause: str, fix: str, source: str) -> Knowledge:
     return Knowledge(symptom, evidence, cause, fix, verify, source, vantage="source code")
 
 
+MODEL = re.compile(
+    r"(?<![\w.-])(?:gpt-4o(?:-mini)?-realtime-preview|gpt-realtime(?:-mini)?)(?:-20\d\d-\d\d-\d\d)?(?![\w.-])"
+)
 _GA = "https://platform.openai.com/docs/guides/realtime"
 _DEMO = "https://github.com/openai/openai-realtime-twilio-demo"
 
@@ -101,13 +107,13 @@ RULES: tuple[Rule, ...] = (
         excuse=r"input_audio_transcription\.(delta|completed|failed)",
     ),
     Rule(
-        "source.retired-model",
-        "Does the source name a model that is gone?",
-        r"gpt-4o(-mini)?-realtime-preview[\w.-]*",
-        "names a model that was shut down",
+        RETIRED,
+        "Does the source name a model that is gone, or goes soon?",
+        MODEL.pattern,
+        "names a model that was shut down, or will be within 60 days",
         _known(
-            "Every call is silent; model_not_found in the log.",
-            "The preview models were shut down in May 2026.",
+            "From one day to the next every call is silent; model_not_found in the log.",
+            "The preview models were shut down in May 2026; the first GA models follow in January 2027.",
             "Use a current model, such as gpt-realtime-2.1.",
             "https://platform.openai.com/docs/deprecations",
         ),
@@ -233,6 +239,12 @@ def judge(rule: Rule, lines: tuple[Line, ...]) -> tuple[Line, ...]:
     )
 
 
+def retires(text: str, today: date) -> bool:
+    """Whether a line names a model whose announced last day is past, or near."""
+    days = (known_shutdown(name) for name in MODEL.findall(text))
+    return any(day is not None and (day - today).days <= SOON for day in days)
+
+
 def _comment(text: str) -> bool:
     return text.lstrip().startswith(("#", "//", "*", "/*", "<!--"))
 
@@ -258,6 +270,8 @@ def _asker(rule: Rule) -> Callable[[World], Finding]:
     def ask(world: World) -> Finding:
         lines = tuple(read(_folders(world)))
         found = judge(rule, lines)
+        if rule.id == RETIRED:
+            found = tuple(line for line in found if retires(line.text, world.today))
         if not found:
             return ok(rule.id, f"{len({line.file for line in lines})} files read: nothing of this kind.")
         first = found[0]

@@ -22,6 +22,7 @@ def checks(world: World) -> tuple[Check[World], ...]:
             "Does the number's voice URL point at this stack?",
             routing.drift,
             needs=("twilio.number", *tunnel),
+            unless=("env.public-url",),
             about=Knowledge(
                 symptom="It rings and nobody answers, or an old version of the agent does.",
                 evidence="The number's voice URL, method, application and trunk beside the URL of this "
@@ -42,6 +43,7 @@ def checks(world: World) -> tuple[Check[World], ...]:
             "Do the number's fallback and status URLs lead somewhere that still exists?",
             routing.callbacks,
             needs=("twilio.number", *tunnel),
+            unless=("env.public-url",),
             about=Knowledge(
                 symptom="When the agent is down callers hear an error in place of the fallback.",
                 evidence="The number's fallback and status URLs beside the tunnel's name.",
@@ -57,6 +59,7 @@ def checks(world: World) -> tuple[Check[World], ...]:
             "Is the public URL's certificate one that Twilio accepts?",
             certificate.verified,
             needs=tunnel,
+            unless=("env.public-url",),
             about=Knowledge(
                 symptom="'An application error has occurred'; Twilio shows 11235 or 31910.",
                 evidence="The outcome of a TLS handshake with the public host, and the days left.",
@@ -74,7 +77,7 @@ def checks(world: World) -> tuple[Check[World], ...]:
             "Does a signed webhook through the public URL get TwiML with a stream?",
             signed,
             needs=way,
-            unless=("twilio.credentials", "webhook.certificate"),
+            unless=("env.public-url", "twilio.credentials", "twilio.token", "webhook.certificate"),
             deadline=6.0,
             about=Knowledge(
                 symptom="'An application error has occurred' is read out; Twilio shows 11200 or 12100.",

@@ -37,13 +37,13 @@ def test_loose_modes_are_tightened(root: Path) -> None:
     """Env files and run files that others can read are made private."""
     run = root / "logs" / "run"
     run.mkdir()
-    for path in (root / ".env", run / "stack.json"):
+    for path in (root / ".env", run / "webhook-before.json"):
         path.write_text("{}")
         path.chmod(0o664)
     found = mend_files(root, show=lambda _: None)
     assert [one.status for one in found] == ["ok", "ok"]
     assert (root / ".env").stat().st_mode & 0o777 == 0o600
-    assert (run / "stack.json").stat().st_mode & 0o777 == 0o600
+    assert (run / "webhook-before.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_number_gets_its_plus_and_nothing_else_changes(root: Path) -> None:
@@ -111,3 +111,24 @@ def test_a_webhook_that_cannot_be_mended_says_why(root: Path) -> None:
     assert found.status == "fail"
     assert "20003" in found.summary
     assert not (root / "logs" / "run" / "webhook-before.json").exists()
+
+
+def test_stale_run_state_is_removed_and_a_living_one_is_not(root: Path) -> None:
+    """The state of a stack of which nothing lives goes; locks and keys stay."""
+    run = root / "logs" / "run"
+    run.mkdir()
+    for name in ("stack.json", "stand-in.key"):
+        (run / name).write_text("{}")
+        (run / name).chmod(0o600)
+    (found,) = mend_files(root, show=lambda _: None)
+    assert (found.id, found.status) == ("fix.stale-state", "ok")
+    assert not (run / "stack.json").exists()
+    assert (run / "stand-in.key").exists()
+
+
+def test_a_misnamed_env_is_copied(root: Path) -> None:
+    """.env.local was meant: .env is made from it, not from the example, and the file itself stays."""
+    (root / ".env.example").write_text("# LOG_LEVEL=INFO\n")
+    (root / ".env.local").write_text("LOG_LEVEL=DEBUG\n")
+    mend_files(root, show=lambda _: None)
+    assert (root / ".env").read_text() == (root / ".env.local").read_text() == "LOG_LEVEL=DEBUG\n"

@@ -251,6 +251,7 @@ CHECKS: tuple[Check[World], ...] = (
         "openai.key",
         "Does OpenAI accept the key?",
         key,
+        unless=("env.quoting",),
         about=Knowledge(
             symptom="The caller is connected and hears nothing; the model's socket closes with 3000.",
             evidence="OpenAI's answer to GET /models.",
@@ -296,7 +297,7 @@ CHECKS: tuple[Check[World], ...] = (
         "openai.realtime",
         "Does a Realtime session take our settings?",
         realtime,
-        unless=("openai.key", "openai.protocol", "openai.model"),
+        unless=("env.quoting", "openai.key", "openai.protocol", "openai.model"),
         deadline=5.0,
         about=Knowledge(
             symptom="The call is answered and then silent, or full of noise.",

@@ -96,7 +96,7 @@ def limits(world: World) -> Finding:
         if problem.unknown_question:
             return skip(id, "Nobody keeps a list of calls there.")
         if problem.code == 20003 or problem.status in (401, 403):
-            return skip(id, "The credentials are not accepted.", waits_for="twilio.credentials")
+            return skip(id, "The credentials are not accepted.")
         raise
     asked = f"{world.settings.twilio_api_url}{twilio.path}/Calls.json"
     evidence = {"asked": asked, "live": live, "queued": queued}
@@ -240,7 +240,7 @@ CHECKS: tuple[Check[World], ...] = (
         "twilio.limits",
         "Do Twilio's limits of calls and requests leave room?",
         limits,
-        unless=("twilio.region",),
+        unless=("env.quoting", "twilio.region"),
         about=Knowledge(
             symptom="Outgoing calls start minutes late; callers hear busy (10004); requests fail with 20429.",
             evidence="The calls in progress and in the queue, the account's type, and a refusal with 429.",
@@ -255,7 +255,7 @@ CHECKS: tuple[Check[World], ...] = (
         "twilio.credentials",
         "Does Twilio accept the credentials?",
         credentials,
-        unless=("twilio.region", "twilio.limits"),
+        unless=("env.quoting", "twilio.region", "twilio.limits"),
         about=Knowledge(
             symptom="No call can be placed; every request to Twilio fails with 20003.",
             evidence="Twilio's answer to a request for the account.",

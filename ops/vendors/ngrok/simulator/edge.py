@@ -320,11 +320,13 @@ async def _pipe(
             writer.transport.abort()
             up_writer.transport.abort()
 
-    idle = fault.numbers["seconds"] if fault and fault.fault.name == "idle" else None
+    moved = [time.monotonic()]  # when bytes passed last, either way
     ways = [
-        asyncio.create_task(run(_copy(reader, up_writer, fault, idle))),
-        asyncio.create_task(run(_copy(up_reader, writer, None, idle))),
+        asyncio.create_task(run(_copy(reader, up_writer, fault, moved))),
+        asyncio.create_task(run(_copy(up_reader, writer, None, moved))),
     ]
+    if fault is not None and fault.fault.name == "idle":
+        ways.append(asyncio.create_task(run(_watch(moved, fault.numbers["seconds"]))))
     try:
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         await asyncio.wait(ways, timeout=LINGER_SECONDS)
@@ -333,13 +335,14 @@ async def _pipe(
 
 
 async def _copy(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Armed | None, idle: float | None
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Armed | None, moved: list[float]
 ) -> None:
     name = fault.fault.name if fault else ""
     numbers = fault.numbers if fault else {}
     chance = random.Random(fault.seed if fault else 0)
     passed = 0
-    while data := await _read(reader, idle):
+    while data := await reader.read(http1.PIECE):
+        moved[0] = time.monotonic()
         passed += len(data)
         if name in ("reset", "stall") and passed >= numbers["after_bytes"]:
             if name == "reset":
@@ -353,13 +356,14 @@ async def _copy(
         writer.write_eof()
 
 
-async def _read(reader: asyncio.StreamReader, idle: float | None) -> bytes:
-    """The next bytes; a connection that is silent for `idle` seconds breaks."""
-    try:
-        async with asyncio.timeout(idle):
-            return await reader.read(http1.PIECE)
-    except TimeoutError:
-        raise ConnectionResetError("idle, as asked for by a fault") from None
+async def _watch(moved: list[float], seconds: float) -> None:
+    """Breaks a connection on which nothing passed either way for so long."""
+    left = seconds
+    while True:
+        await asyncio.sleep(left)
+        left = moved[0] + seconds - time.monotonic()
+        if left <= 0:
+            raise ConnectionResetError("idle, as asked for by a fault")
 
 
 def _head_of(answer: bytes) -> Head:

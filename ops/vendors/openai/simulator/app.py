@@ -8,6 +8,7 @@ import json
 import secrets
 import time
 from collections import deque
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from ops.journal.write import logger
+from ops.vendors.faults import Armed
 from ops.vendors.openai.simulator import connection, events, rules, settings, validation
 from ops.vendors.openai.simulator.connection import Connection, Refused
 from ops.vendors.openai.simulator.events import Close, Problem
@@ -75,7 +77,8 @@ class Simulator:
 
     async def models(self, request: Request) -> Response:
         refused = self._refused(request)
-        return refused or JSONResponse({"object": "list", "data": [_model(row) for row in MODELS]})
+        fault = self.faults.take("models") if refused is None else None
+        return refused or JSONResponse({"object": "list", "data": [_listed(row, fault) for row in MODELS]})
 
     async def model(self, request: Request) -> Response:
         found = next((row for row in MODELS if row["id"] == request.path_params["id"]), None)
@@ -223,6 +226,14 @@ def _refusal(status: int, problem: Problem) -> JSONResponse:
 async def _not_found(request: Request, problem: Exception) -> Response:
     message = f"Invalid URL ({request.method} {request.url.path})"
     return _refusal(404, Problem(message, "unknown_url"))
+
+
+def _listed(row: dict[str, Any], fault: Armed | None) -> dict[str, Any]:
+    """A model as the list shows it, with the nearer end that a fault gives to its kind."""
+    if fault is None or ("realtime" in row["id"]) != (fault.fault.name == "retiring"):
+        return _model(row)
+    day = datetime.now(UTC).date() + timedelta(days=fault.numbers["days"])
+    return _model({**row, "shutdown_date": day.isoformat()})
 
 
 def _model(row: dict[str, Any]) -> dict[str, Any]:

@@ -27,21 +27,15 @@ def _pieces(rig: Rig) -> list[bytes]:
     return [base64.b64decode(event["delta"]) for event in rig.of("response.output_audio.delta")]
 
 
+WHERE = {"connect", "rest", "models", "session", "update", "limits", "socket", "response", "transcription"}
+
+
 def test_every_fault_says_what_it_does() -> None:
     """Names are kebab case, each strikes somewhere and is described."""
     for name, fault in catalogue().items():
         assert name == name.lower().replace("_", "-") == fault.name
         assert fault.about
-        assert fault.where in (
-            "connect",
-            "rest",
-            "session",
-            "socket",
-            "response",
-            "transcription",
-            "update",
-            "limits",
-        )
+        assert fault.where in WHERE
 
 
 def test_a_fault_happens_as_often_as_armed() -> None:

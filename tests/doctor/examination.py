@@ -1,4 +1,4 @@
-"""The bug zoo's keeper: asks all checks of a stack that is well but for one seeded fault."""
+"""Asks all checks of a stack that is well, or nearly: against one small server in place of all others."""
 
 from __future__ import annotations
 
