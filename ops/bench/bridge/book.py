@@ -27,7 +27,6 @@ class Window:
     up_p99: float  # from the phone to the model
     slip_p99: float
     late: float  # share of the frames that left late
-    cleared: int  # times that a phone was told to drop its audio: nobody interrupts here
 
 
 @dataclass(slots=True)
@@ -40,8 +39,6 @@ class Calls:
     slips: array[float] = field(default_factory=lambda: array("d"))  # seconds that a frame left too late
     crossed: int = 0  # frames that came to another call than their own
     disordered: int = 0  # frames that came before an earlier one, or twice
-    cleared: int = 0  # times that a phone was told to drop its audio
-    unmarked: int = 0  # pieces of audio that are no echo: the bridge's own voice
     pages: dict[int, Page] = field(default_factory=dict)
     _next: int = 0
 
@@ -105,7 +102,6 @@ class Calls:
             up_p99=ms(list(self.up), 0.99),
             slip_p99=ms(slips, 0.99),
             late=sum(slip > LATE for slip in slips) / len(slips) if slips else 0.0,
-            cleared=self.cleared,
         )
 
 

@@ -21,6 +21,7 @@ from ops.bench.bridge.book import Calls
 
 TEXT = WSMsgType.TEXT
 ANSWER = 250  # pieces of audio: 5 s
+PIECE_MS = 20
 FORMAT = {"type": "audio/pcmu"}
 USAGE = {
     "total_tokens": 150, "input_tokens": 100, "output_tokens": 50,
@@ -38,8 +39,7 @@ class EchoModel:
         self.open: set[Session] = set()
         self.mirrors: set[End] = set()
         self.opened_at: list[float] = []
-        self.truncates = 0  # it never stops talking, so nothing should be truncated
-        self.refused: list[str] = []  # what it did not understand
+        self.truncates = {True: 0, False: 0}  # of an interrupted answer and within it; those it must refuse
         self._server: Any = None
 
     async def listen(self, certificate: ssl.SSLContext | None = None, address: str = "127.0.0.1") -> None:
@@ -47,15 +47,19 @@ class EchoModel:
         self._server = await ws_create_server(self._take, address, 0, ssl=certificate)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    def reset(self) -> int:
-        """Break every session as a failing network does; how many there were."""
-        return _break(self.open)
+    def reset(self) -> None:
+        """Break every session as a failing network does."""
+        _break(self.open)
 
-    def stall(self) -> int:
-        """Every session that is open falls silent and stays open; how many there are."""
+    def stall(self) -> None:
+        """Every session that is open falls silent and stays open."""
         for session in self.open:
             session.mute = True
-        return len(self.open)
+
+    def interrupt(self) -> None:
+        """Every caller is heard to interrupt."""
+        for session in self.open:
+            session.interrupt()
 
     def close(self) -> None:
         """Nobody can connect any more, and nobody is connected."""
@@ -68,11 +72,9 @@ class EchoModel:
         return Mirror(self) if bytes(request.path).startswith(b"/floor") else Session(self)
 
 
-def _break(ends: Iterable[End]) -> int:
-    there = list(ends)
-    for end in there:
+def _break(ends: Iterable[End]) -> None:
+    for end in list(ends):
         end.transport.underlying_transport.abort()
-    return len(there)
 
 
 class End(WSListener):
@@ -129,10 +131,12 @@ class Session(End):
         self._model = model
         self.mute = False  # hears, and says nothing more
         self._ready = False
-        self._said = 0  # pieces of audio
-        self._told = 0  # other events
-        self._response = b""
-        self._item = b""
+        self._heard = 0  # pieces of the caller's audio
+        self._pieces = 0  # of the answer under way
+        self._told = 0  # events, audio left out
+        self._answers = 0
+        self._response = self._item = ""
+        self._cut: dict[str, int] = {}  # ms that were produced of answers that a caller interrupted
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         super().on_ws_connected(transport)
@@ -146,31 +150,39 @@ class Session(End):
         else:
             self._command(json.loads(message))
 
+    def interrupt(self) -> None:
+        """The caller is heard to begin, which ends the answer under way, and to stop at once."""
+        item, at = f"item_caller_{self._heard}", self._heard * PIECE_MS
+        self._tell({"type": "input_audio_buffer.speech_started", "audio_start_ms": at, "item_id": item})
+        self._cut[self._item] = self._pieces * PIECE_MS
+        self._end("cancelled")
+        self._tell({"type": "input_audio_buffer.speech_stopped", "audio_end_ms": at, "item_id": item})
+
     def _hear(self, payload: bytes) -> None:
-        model = self._model
-        model.calls.heard(payload, time.monotonic())
+        self._heard += 1
+        self._model.calls.heard(payload, time.monotonic())
         if self.mute:
             return
-        if self._said % ANSWER == 0:
-            self._next_answer()
-        self._said += 1
-        self.write(frames.delta(self._said, self._response, self._item, payload))
+        if not self._pieces:
+            self._begin()
+        self._pieces += 1
+        self.write(frames.delta(self._heard, self._response.encode(), self._item.encode(), payload))
+        if self._pieces == ANSWER:
+            said = {"response_id": self._response, "item_id": self._item, "transcript": "An echo."}
+            at = {"output_index": 0, "content_index": 0}
+            self._tell({"type": "response.output_audio_transcript.done", **said, **at})
+            self._end("completed")
 
-    def _next_answer(self) -> None:
-        if self._said:
-            response, item = self._response.decode(), self._item.decode()
-            self._tell(
-                {
-                    "type": "response.output_audio_transcript.done", "response_id": response,
-                    "item_id": item, "output_index": 0, "content_index": 0, "transcript": "An echo.",
-                }
-            )  # fmt: skip
-            done = {"id": response, "object": "realtime.response", "status": "completed", "usage": USAGE}
-            self._tell({"type": "response.done", "response": done})
-        number = self._said // ANSWER
-        self._response, self._item = b"resp_%d_%d" % (id(self), number), b"item_%d_%d" % (id(self), number)
-        begun = {"id": self._response.decode(), "object": "realtime.response", "status": "in_progress"}
+    def _begin(self) -> None:
+        self._answers += 1
+        self._response, self._item = (f"{kind}_{id(self)}_{self._answers}" for kind in ("resp", "item"))
+        begun = {"id": self._response, "object": "realtime.response", "status": "in_progress"}
         self._tell({"type": "response.created", "response": begun})
+
+    def _end(self, status: str) -> None:
+        self._pieces = 0
+        done = {"id": self._response, "object": "realtime.response", "status": status, "usage": USAGE}
+        self._tell({"type": "response.done", "response": done})
 
     def _command(self, event: dict[str, Any]) -> None:
         kind = event.get("type")
@@ -180,9 +192,8 @@ class Session(End):
             session = {"id": "sess", "type": "realtime", "model": "echo", "audio": audio}
             self._tell({"type": "session.updated", "session": session})
         elif kind == "conversation.item.truncate":
-            self._model.truncates += 1
-        elif kind not in ("response.create", "conversation.item.create", "input_audio_buffer.append"):
-            self._model.refused.append(str(kind))
+            right = 0 < event["audio_end_ms"] <= self._cut.get(event["item_id"], 0)
+            self._model.truncates[right] += 1
 
     def _tell(self, event: dict[str, Any]) -> None:
         self._told += 1

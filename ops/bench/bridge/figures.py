@@ -141,8 +141,15 @@ def _mended(result: Result) -> list[Figure]:
     assumed = (
         "not tried" if ended is None else f"then {ended.lost} of {ended.calls} calls are lost, by assumption"
     )
+    barged = outages.get("barge-in")
+    stopped = "not tried"
+    if barged is not None:
+        worst = max(barged.seconds, default=0.0)
+        stopped = f"of {barged.calls} at once; the phones are told within {worst * 1000:.0f} ms"
     return [
         *found,
+        Figure("bench.barge-in", "interruptions without a clear, or with a truncate that is refused",
+               barged.lost if barged else None, 0, "", stopped, outcome=True),
         Figure("bench.calls-lost", "calls lost by that", lost, 0, "", how, outcome=True),
         Figure("bench.kill-left", "kill -9 where Twilio ends such calls: model sessions left open",
                ended.left if ended else None, 0, "", assumed, outcome=True),
@@ -210,10 +217,11 @@ def notes(result: Result) -> list[str]:
     ]
     if result.outages:
         found.append(
-            "Reset and silence: the echo model's own, the caller hears a frame that he spoke after it. "
-            "kill -9: of the process with the callers' sockets, without TLS; the phone is the simulator of "
-            "Twilio, one second of it is the pause in our TwiML. What Twilio does after an abrupt loss of a "
-            "stream is not documented: we assume that it goes on with the TwiML; both are measured."
+            "Interruption, reset and silence are the echo model's own; after a reset the caller hears a "
+            "frame that he spoke after it. kill -9: of the process with the callers' sockets, without TLS; "
+            "the phone is the simulator of Twilio, one second of it is the pause in our TwiML. What Twilio "
+            "does after an abrupt loss of a stream is not documented: we assume that it goes on with the "
+            "TwiML; both are measured."
         )
     return found + [f"Not measured: {one}" for one in result.trouble]
 

@@ -108,7 +108,6 @@ class Load:
             self.calls.end()
             at_ends()
             await soon(lambda: not self.calls.missing, LAST)
-            self.calls.measuring = False
             return self.calls.window()
         finally:
             self.calls.measuring = False

@@ -1,6 +1,6 @@
-"""What calls live through: the model's sessions reset, the model silent, the bridge killed.
+"""What calls live through: callers who interrupt, sessions reset, a silent model, a killed bridge.
 
-Reset and silence are the echo model's own; the caller is the load's, who knows to the millisecond when
+All but the kill are the echo model's own; the caller is the load's, who knows to the millisecond when
 he hears himself again. For the kill the caller is the simulator of Twilio: it alone knows what Twilio
 does when a stream is lost, and is as impatient.
 """
@@ -33,6 +33,20 @@ CLOSED = 2.0  # seconds until the model's sessions of lost calls must be closed
 LOOK = 0.004  # seconds between two looks
 TALK: Steps = [{"do": "say", "line": "caller-price"}, {"do": "pause", "ms": 700}]
 TALKS = 20
+
+
+async def barge_in(load: Load) -> Outage:
+    """Every caller interrupts at once: seconds until each phone is told to drop the agent's voice. Lost is
+    who is not, or whose truncate the model must refuse."""
+    began, calls = time.monotonic(), len(load.phones)
+    load.model.interrupt()
+
+    def cleared() -> list[float]:
+        return [at - began for one in load.phones if (at := one.cleared_at) is not None and at >= began]
+
+    await soon(lambda: len(cleared()) == calls and sum(load.model.truncates.values()) >= calls, CLOSED)
+    seconds = tuple(cleared())
+    return Outage("barge-in", calls, calls - len(seconds) + load.model.truncates[False], seconds)
 
 
 async def reset(load: Load) -> Outage:

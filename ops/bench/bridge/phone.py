@@ -7,6 +7,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
@@ -44,8 +45,7 @@ class Phone(WSListener):
         self.stream = b"MZ" + secrets.token_hex(16).encode()
         self.page: Page = calls.open()
         self.gone = asyncio.Event()
-        self.close_code: int | None = None
-        self._calls = calls
+        self.cleared_at: float | None = None  # when it was last told to drop what it holds
         self._speech = speech
         self._marks: list[bytes] = []  # to come back
         self._sequence = 1
@@ -106,19 +106,16 @@ class Phone(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type != TEXT:
             if frame.msg_type == WSMsgType.CLOSE:
-                self.close_code = frame.get_close_code().value
                 transport.disconnect()
             return
         message = frame.get_payload_as_bytes()
         if len(message) > frames.SHORTEST_AUDIO:
-            try:
+            with suppress(ValueError):  # something of the bridge's own bears no watermark
                 self.page.comes(frames.value(message, frames.PAYLOAD) or b"", time.monotonic())
-            except ValueError:  # something of the bridge's own
-                self._calls.unmarked += 1
         elif (name := frames.value(message, frames.NAME)) is not None:
             self._marks.append(name)
         elif b'"clear"' in message:
-            self._calls.cleared += 1
+            self.cleared_at = time.monotonic()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self.gone.set()

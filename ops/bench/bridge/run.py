@@ -116,7 +116,7 @@ class Bench:
             async with Load(self.context) as load:
                 with self._running(ours, load, tls=True) as bridge:
                     await load.bring_up(bridge.door, calls)
-                    for outage in (outages.reset, outages.stall):
+                    for outage in (outages.barge_in, outages.reset, outages.stall):
                         await asyncio.sleep(self.result.sizes.warm_up)
                         self.result.outages.append(await outage(load))
 
@@ -125,7 +125,7 @@ class Bench:
                 async with Load() as load:
                     self.result.outages.append(await outages.kill(self.here, load, calls, resumes=resumes))
 
-        self.progress(f"{calls} calls: the model's sessions are reset, then silent")
+        self.progress(f"{calls} calls: callers interrupt, the model's sessions are reset, then silent")
         self._run(broken)
         self.progress(f"{calls} calls: the bridge is killed")
         self._run(killed)

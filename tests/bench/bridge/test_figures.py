@@ -11,7 +11,7 @@ from ops.bench.bridge.figures import figures, notes, table
 from ops.bench.bridge.result import FLOOR, OURS, Churn, HangUp, Memory, Outage, Result, Run, Sizes
 from ops.bench.figures import Figure
 
-GOOD = Window(5000, 0, 0, 0.5, 2.0, 1.0, 0.8, 0.0, 0)
+GOOD = Window(5000, 0, 0, 0.5, 2.0, 1.0, 0.8, 0.0)
 VERSIONS = {OURS: "this checkout", "node-ws": "8", "fastapi": None, "websockets": "17"}
 
 
@@ -113,9 +113,11 @@ def test_what_broke_is_beside_its_goal() -> None:
         Outage("stall", 20, 1, (4.6,) * 19),
         Outage("kill", 20, 0, (1.3,) * 20),
         Outage("kill, no resume", 20, 20, (), left=1),
+        Outage("barge-in", 20, 2, (0.004,) * 19),
     ]
     figure = found(made)
     assert [figure[f"bench.{name}"].value for name in ("reset", "stall", "kill")] == [0.9, 4.6, 1.3]
     assert figure["bench.calls-lost"].value == 1
     assert figure["bench.kill-left"].finding().status == "fail"
+    assert (figure["bench.barge-in"].value, "within 4 ms" in figure["bench.barge-in"].note) == (2, True)
     assert found(result())["bench.reset"].value is None

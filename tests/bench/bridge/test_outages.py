@@ -16,7 +16,7 @@ from ops.bench.stage import stage
 
 
 def test_what_breaks_is_mended_and_what_ends_is_closed(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A reset is timed from the break to an echo of what was said after it; callers come and go."""
+    """An interruption clears and truncates; a reset is timed from the break to an echo of what was said after it; callers come and go."""
 
     async def scenario() -> None:
         ours = designs(tmp_path_factory.mktemp("cache"), {})[0]
@@ -24,6 +24,9 @@ def test_what_breaks_is_mended_and_what_ends_is_closed(tmp_path_factory: pytest.
             async with Load() as load:
                 with running(here, ours, load.model.port, None, None) as bridge:
                     await load.bring_up(bridge.door, 2)
+                    stopped = await outages.barge_in(load)
+                    assert (stopped.calls, stopped.lost) == (2, 0)
+                    assert load.model.truncates == {True: 2, False: 0}
                     broken = await outages.reset(load)
                     assert (broken.calls, broken.lost) == (2, 0)
                     assert all(0 < seconds < 2 for seconds in broken.seconds)
