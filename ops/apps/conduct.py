@@ -24,7 +24,7 @@ from ops.apps.actions import (
 from ops.apps.caller_audio import CallerAudio
 from ops.apps.dialogue import Dialogue, Entry, Said, to_json
 from ops.apps.leaving import PATIENCE, Leaving
-from ops.apps.playout import Answer, Playout
+from ops.apps.playout import Answer, Playout, Send
 from ops.apps.recording import Recording
 from ops.apps.recovery import Recovery
 from ops.journal.hops import Hop
@@ -177,11 +177,23 @@ class Conduct:
         return [ToModel(model.answer(told))]
 
     def _send_due(self, now: float) -> list[Action]:
+        return self._to_phone(self._playout.due(now))
+
+    def _produced(self, now: float) -> list[Action]:
+        """The model has said all of its answer; what of it has been sent already gets its last mark."""
+        heard_out = self._playout.completed()
+        actions = self._to_phone(self._playout.ends())
+        return actions + self._heard_out(now) if heard_out else actions
+
+    def _to_phone(self, sends: list[Send]) -> list[Action]:
         actions: list[Action] = []
-        for send in self._playout.due(now):
-            sid = self.start.stream_sid
-            actions += [ToPhone(phone.media(sid, send.payload)), ToPhone(phone.mark(sid, send.mark))]
-            if send.gap > 0:
+        sid = self.start.stream_sid
+        for send in sends:
+            if send.payload:
+                actions.append(ToPhone(phone.media(sid, send.payload)))
+            if send.mark:
+                actions.append(ToPhone(phone.mark(sid, send.mark)))
+            if send.gap:
                 actions.append(Measure("underruns"))
             if self._recording is not None:
                 self._recording.agent(send.payload, (send.sounds_at - self._began) * 1000)
@@ -220,8 +232,7 @@ class Conduct:
             told.append(remembered(entry))
         elif self._response is not None or self._ask_next or self._retry_at is not None:
             self._owed_since = self._owed_since if self._owed_since is not None else now
-        if self._playout.completed():
-            told += self._heard_out(now)
+        told += self._produced(now)
         self._response, self._ask_next, self._retry_at = None, False, None
         self._cancelled.clear()
         self._items.clear()
@@ -268,8 +279,7 @@ class Conduct:
         self._lines_said += 1
         for payload in self._agent.lines.get(name, ()):
             self._playout.produce(f"{LOCAL}{name}:{self._lines_said}", payload)
-        self._playout.completed()
-        return self._send_due(now)
+        return self._produced(now) + self._send_due(now)
 
     def _filler_at(self) -> float | None:
         if self._owed_since is None or self._leaving is not None or not self._agent.lines:

@@ -12,17 +12,18 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 BYTES_PER_MS = 8  # mu-law at 8 kHz
+MARK_EVERY = 100.0  # milliseconds of sound
 AUDIBLE = 0.02  # seconds: the phone's own buffer bridges gaps below one frame
 LATE_MARK = 2.0  # seconds after the end of all sound until a mark that has not come back is not waited for
 
 
 def milliseconds(payload: str) -> float:
     """The duration of a base64 text of mu-law."""
-    padding = payload.endswith("=") + payload.endswith("==")
-    return (len(payload) * 3 // 4 - padding) / BYTES_PER_MS
+    size = len(payload)
+    return (size * 3 // 4 - payload.count("=", size - 2)) / BYTES_PER_MS
 
 
-@dataclass
+@dataclass(slots=True)
 class Answer:
     """One item of agent speech: how much of it was produced, sent and heard, in milliseconds."""
 
@@ -30,9 +31,11 @@ class Answer:
     index: int
     produced: float = 0.0
     sent: float = 0.0
+    marked: float = 0.0  # sent up to the last mark
     heard: float = 0.0  # by the last mark that came back
     heard_at: float = 0.0  # when that was, or when the first frame was due to sound; in seconds
-    complete: bool = False
+    closed: bool = False  # nothing more of it will be produced
+    complete: bool = False  # nor of the whole answer that it belongs to
     marks: deque[tuple[str, float]] = field(default_factory=deque)  # still out: the name, and its millisecond
 
     def played(self, now: float) -> float:
@@ -43,26 +46,40 @@ class Answer:
         limit = self.marks[0][1] if self.marks else self.sent
         return max(self.heard, min(self.heard + max(0.0, now - self.heard_at) * 1000, limit))
 
+    @property
+    def heard_out(self) -> bool:
+        """Whether all of it has been heard."""
+        return self.complete and not self.marks and self.produced == self.marked
+
+    def mark(self) -> str:
+        """The name of a mark that stands for everything sent so far."""
+        name = f"{self.index}:{self.sent:g}"
+        self.marks.append((name, self.sent))
+        self.marked = self.sent
+        return name
+
 
 class Send(Struct, frozen=True):
-    """A payload for the phone now, the mark that must follow it, and when it sounds, in seconds."""
+    """What the phone gets now: a payload (or none), and a mark behind it (or none)."""
 
     payload: str
     mark: str
-    sounds_at: float
+    sounds_at: float  # seconds
     gap: float = 0.0  # seconds of silence within the answer before this payload: it came too late
 
 
 class Playout:
-    """The agent's speech on its way to the phone, paced so that the phone holds about `lead` seconds."""
+    """The agent's speech on its way to the phone, paced so that the phone holds about `lead` seconds.
+
+    A mark follows every `MARK_EVERY` of sound, and the end of each item: in between the clock tells what
+    was heard.
+    """
 
     def __init__(self, lead: float = 0.4) -> None:
         self.ends_at = 0.0  # when everything sent so far will have been played, in seconds
         self._lead = lead
         self._answers: deque[Answer] = deque()  # not yet heard to the end, the oldest first
-        self._queue: deque[tuple[Answer, str, float]] = (
-            deque()
-        )  # produced, not yet sent, with its milliseconds
+        self._queue: deque[tuple[Answer, str, float]] = deque()  # not yet sent, its milliseconds last
         self._count = 0
 
     @property
@@ -72,11 +89,14 @@ class Playout:
 
     def produce(self, item_id: str, payload: str) -> bool:
         """Takes a piece of an answer; True when it is the first of its item."""
-        new = not self._answers or self._answers[-1].item_id != item_id
+        answers = self._answers
+        new = not answers or answers[-1].item_id != item_id
         if new:
-            self._answers.append(Answer(item_id, self._count))
+            if answers:
+                answers[-1].closed = True
+            answers.append(Answer(item_id, self._count))
             self._count += 1
-        answer = self._answers[-1]
+        answer = answers[-1]
         duration = milliseconds(payload)
         answer.produced += duration
         self._queue.append((answer, payload, duration))
@@ -94,10 +114,18 @@ class Playout:
             if not answer.sent:
                 answer.heard_at = sounds_at
             answer.sent += duration
-            mark = f"{answer.index}:{answer.sent:g}"
-            answer.marks.append((mark, answer.sent))
+            ends = answer.closed and answer.sent == answer.produced
+            mark = answer.mark() if ends or answer.sent - answer.marked >= MARK_EVERY else ""
             sends.append(Send(payload, mark, sounds_at, gap if gap >= AUDIBLE else 0.0))
         return sends
+
+    def ends(self) -> list[Send]:
+        """The marks of items whose last piece was sent before it was known to be the last."""
+        return [
+            Send("", answer.mark(), self.ends_at)
+            for answer in self._answers
+            if answer.closed and answer.marked < answer.sent == answer.produced
+        ]
 
     @property
     def sends_at(self) -> float | None:
@@ -134,7 +162,7 @@ class Playout:
     def completed(self) -> bool:
         """The model has produced all that it wanted to say; True when it has been heard already."""
         for answer in self._answers:
-            answer.complete = True
+            answer.closed = answer.complete = True
         return self._heard_out()
 
     def interrupt(self, now: float) -> Answer | None:
@@ -150,10 +178,7 @@ class Playout:
         return answer
 
     def _heard_out(self) -> bool:
-        answer = self._answers[0] if self._answers else None
-        if answer is None or not answer.complete or answer.marks:
-            return False
-        if any(owner is answer for owner, _, _ in self._queue):
+        if not self._answers or not self._answers[0].heard_out:
             return False
         self._answers.popleft()
         return True

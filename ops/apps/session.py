@@ -48,9 +48,9 @@ class Session(Conduct):
 
     def on_phone(self, message: phone.Message, now: float) -> list[Action]:
         """A message of the media stream."""
+        if type(message) is phone.Media:  # fifty a second
+            return self._caller_audio(message.payload, message.timestamp, now)
         match message:
-            case phone.Media(payload, timestamp):
-                return self._caller_audio(payload, timestamp, now)
             case phone.Mark(name):
                 if self._playout.marked(name, now):
                     return [*self._heard_out(now), *self._depart(now)]
@@ -68,9 +68,9 @@ class Session(Conduct):
         if generation is not None and generation != self._recovery.generation:
             return []
         self._recovery.heard(now)
+        if type(event) is model.Audio:  # up to fifty a second
+            return self._agent_audio(event.response_id, event.item_id, event.payload, now)
         match event:
-            case model.Audio(response_id, item_id, payload):
-                return self._agent_audio(response_id, item_id, payload, now)
             case model.Speaking(item_id, text):
                 if item_id not in self._items or not self._cut(item_id):
                     self._items.add(item_id)
@@ -310,21 +310,26 @@ class Session(Conduct):
             proof.append(payload)
             if mismatch := self._codec_mismatch("model", now):
                 return mismatch
-        actions: list[Action] = []
-        sounds_at = max(now, self._playout.ends_at)
         self._spoke, self._item = True, item_id
-        if self._playout.produce(item_id, payload):
-            self._items.add(item_id)
-            self._dialogue.said("agent", item_id)
-            if not self._heard_agent:
-                self._heard_agent = True
-                actions.append(self._hop(Hop.FIRST_AUDIO, now))
-            actions.append(self._hop(Hop.AGENT_SPEAKS, now, item_id=item_id))
-            self._owed_since = None
-            self._recovery.succeeded()
-            if self._waiting_since is not None:
-                actions += self._answered(self._waiting_since, sounds_at)
-        return self._send_due(now) + actions
+        sounds_at = self._playout.ends_at
+        if not self._playout.produce(item_id, payload):
+            return self._send_due(now)
+        return self._send_due(now) + self._agent_speaks(item_id, max(now, sounds_at), now)
+
+    def _agent_speaks(self, item_id: str, sounds_at: float, now: float) -> list[Action]:
+        """The first sound of an item: sent, or behind what is being said before it."""
+        self._items.add(item_id)
+        self._dialogue.said("agent", item_id)
+        actions: list[Action] = []
+        if not self._heard_agent:
+            self._heard_agent = True
+            actions.append(self._hop(Hop.FIRST_AUDIO, now))
+        actions.append(self._hop(Hop.AGENT_SPEAKS, now, item_id=item_id))
+        self._owed_since = None
+        self._recovery.succeeded()
+        if self._waiting_since is not None:
+            actions += self._answered(self._waiting_since, sounds_at)
+        return actions
 
     def _answered(self, silent_since: float, sounds_at: float) -> list[Action]:
         latency = round((sounds_at - silent_since) * 1000)
@@ -352,9 +357,7 @@ class Session(Conduct):
         if self._ask_next and event.status != "cancelled":
             self._ask_next = False
             actions += self._ask(now)
-        if self._playout.completed():
-            actions += self._heard_out(now)
-        return actions + self._depart(now)
+        return actions + self._produced(now) + self._depart(now)
 
     def _answer_failed(self, event: model.ResponseDone, now: float) -> list[Action]:
         fields = {"code": event.code, "reason": event.reason or "it said nothing"}

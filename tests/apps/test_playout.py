@@ -68,13 +68,32 @@ def test_marks_of_a_cut_answer_say_nothing() -> None:
 def test_an_answer_is_over_when_it_was_produced_and_heard() -> None:
     """Speaking ends with the last mark or with the word that nothing follows, whichever is later."""
     playout = Playout()
-    playout.produce("one", audio(20))
+    playout.produce("one", audio(200))
     (send,) = playout.due(1.0)
-    assert not playout.marked(send.mark, 1.02)
+    assert not playout.marked(send.mark, 1.2)
     assert playout.speaking
     assert playout.completed()
     assert not playout.speaking
     assert playout.interrupt(2.0) is None
+
+
+def test_a_mark_stands_for_a_tenth_of_a_second_and_for_each_end() -> None:
+    """Five frames share a mark; the last piece has one of its own, whether it was known to be the last or not."""
+    playout = Playout()
+    marks = []
+    for index in range(7):
+        playout.produce("one", audio(20))
+        marks += [send.mark for send in playout.due(1 + 0.02 * index)]
+    assert [bool(mark) for mark in marks] == [False] * 4 + [True] + [False] * 2
+    playout.produce("two", audio(20))  # so the first item has ended
+    (end,) = playout.ends()
+    assert (end.payload, end.mark) == ("", "0:140")
+    assert not playout.completed()
+    (late,) = playout.due(1.2)
+    assert late.mark == "1:20"
+    assert playout.ends() == []
+    assert [playout.marked(mark, 1.3) for mark in (marks[4], end.mark, late.mark)] == [False, True, True]
+    assert not playout.speaking
 
 
 def test_two_items_of_one_answer_are_kept_apart() -> None:
@@ -91,7 +110,10 @@ def test_two_items_of_one_answer_are_kept_apart() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(["produce", "tick", "mark", "cut"]), st.integers(1, 400)), max_size=60)
+    st.lists(
+        st.tuples(st.sampled_from(["produce", "tick", "mark", "cut", "end"]), st.integers(1, 400)),
+        max_size=60,
+    )
 )
 def test_heard_is_never_more_than_produced_nor_negative(steps: list[tuple[str, int]]) -> None:
     """Whatever happens in whatever order: 0 ≤ heard ≤ sent ≤ produced."""
@@ -106,4 +128,15 @@ def test_heard_is_never_more_than_produced_nor_negative(steps: list[tuple[str, i
             cut = playout.interrupt(now)
             items += 1
             assert cut is None or 0 <= cut.heard <= cut.sent <= cut.produced
-        out += [send.mark for send in playout.due(now)]
+        elif kind == "end":
+            playout.completed()
+        out += [send.mark for send in (*playout.ends(), *playout.due(now)) if send.mark]
+    playout.completed()
+    now = playout.done_at(now) + 1
+    out += [send.mark for send in (*playout.ends(), *playout.due(now)) if send.mark]
+    while out or playout.sends_at is not None:
+        now += 1
+        out += [send.mark for send in playout.due(now) if send.mark]
+        if out:
+            playout.marked(out.pop(0), now)
+    assert not playout.speaking  # every mark has come back, so nothing is left to wait for

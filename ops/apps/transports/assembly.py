@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+CONTINUATION, TEXT = 0x0, 0x1  # opcodes
 CLOSE_CODES = frozenset((1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)))  # and no others
 
 
@@ -19,15 +19,11 @@ class Assembly:
     """The message under way; `limit` is the size of a whole one, in bytes."""
 
     def __init__(self, limit: int) -> None:
+        self.under_way = False  # whether a fragment has come and the last one has not
         self._limit = limit
-        self._kind = CONTINUATION  # of the message under way; CONTINUATION: there is none
+        self._kind = CONTINUATION  # of the message under way
         self._parts: list[bytes] = []
         self._size = 0
-
-    @property
-    def under_way(self) -> bool:
-        """Whether a fragment has come and the last one has not."""
-        return self._kind != CONTINUATION
 
     def add(self, kind: int, payload: bytes, *, last: bool) -> str | bytes | None:
         """One data frame; the whole message when it was the last of one. Raises Violation."""
@@ -35,6 +31,7 @@ class Assembly:
             raise Violation(1002, "expected the beginning of a message, got a continuation")
         if kind != CONTINUATION and self.under_way:
             raise Violation(1002, "expected a continuation, got the beginning of another message")
+        self.under_way = not last
         self._kind = self._kind if kind == CONTINUATION else kind
         self._size += len(payload)
         if self._size > self._limit:

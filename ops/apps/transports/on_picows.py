@@ -12,7 +12,6 @@ import socket as sockets
 import ssl
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import picows
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
@@ -30,10 +29,10 @@ from ops.apps.transports import (
     Socket,
     why_not_opened,
 )
-from ops.apps.transports.assembly import CLOSE, PING, PONG, Assembly, Violation, close_of
+from ops.apps.transports.assembly import Assembly, Violation, close_of
 
 READ_BUFFER = 4096  # bytes, at first: most events are smaller, and each call has two
-_TEXT = picows.WSMsgType.TEXT
+_TEXT, _CLOSE = picows.WSMsgType.TEXT, picows.WSMsgType.CLOSE
 _SILENT_LOG = logging.Logger("picows", logging.CRITICAL + 1)  # what strangers send is told once, by us
 
 
@@ -70,28 +69,33 @@ class PicowsSocket(Socket, picows.WSListener):
             self._abort()
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
-        kind: Any = frame.msg_type
+        if transport.is_close_frame_sent and frame.msg_type is not _CLOSE:
+            return  # what comes after our last word is not heard
         try:
             if frame.rsv1 or frame.rsv2 or frame.rsv3:
                 raise Violation(1002, "expected no reserved bits, got some")
-            if kind == CLOSE:
-                self._told = close_of(frame.get_payload_as_bytes())
-                self._send_close(self._told[0] or 1000, "")
-                transport.disconnect()
-            elif transport.is_close_frame_sent:
-                return  # what comes after our last word is not heard
-            elif kind is _TEXT and frame.fin and not self._assembly.under_way:
+            if frame.fin and frame.msg_type is _TEXT and not self._assembly.under_way:
                 self._came(frame.get_payload_as_utf8_text())
-            elif kind == PING:
-                transport.send_pong(frame.get_payload_as_bytes())
-            elif kind != PONG:
-                message = self._assembly.add(kind.value, frame.get_payload_as_bytes(), last=frame.fin)
-                if message is not None:
-                    self._came(message)
+            else:
+                self._on_other(transport, frame)
         except UnicodeDecodeError:
             raise picows.WSProtocolError(picows.WSCloseCode.INVALID_TEXT, "expected UTF-8") from None
         except Violation as wrong:
             raise picows.WSProtocolError(picows.WSCloseCode(wrong.code), wrong.reason) from None
+
+    def _on_other(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        """A frame that is not a whole text."""
+        kind = frame.msg_type
+        if kind is _CLOSE:
+            self._told = close_of(frame.get_payload_as_bytes())
+            self._send_close(self._told[0] or 1000, "")
+            transport.disconnect()
+        elif kind is picows.WSMsgType.PING:
+            transport.send_pong(frame.get_payload_as_bytes())
+        elif kind is not picows.WSMsgType.PONG:
+            message = self._assembly.add(kind.value, frame.get_payload_as_bytes(), last=frame.fin)
+            if message is not None:
+                self._came(message)
 
     def is_user_specific_pong(self, frame: picows.WSFrame) -> bool:
         """Whatever comes while a pong is awaited proves that the other side lives."""
