@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 AWAKE = 1.0  # seconds between two looks at the clock at most
 STRAINED = 5.0  # seconds in which a phone that takes nothing must begin to
 FINAL = frozenset({401, 403, 404, 3000, 4000})  # HTTP statuses and close codes that trying again cannot help
-FRAMES = frozenset({phone.Media, phone.Mark})  # fifty a second: they bring nothing forward
 Dial = Callable[[Address], Awaitable[Socket]]
 
 log = logger(__name__)
@@ -209,8 +208,10 @@ class Call:
                 decoded = phone.decode(message)
             else:
                 decoded = phone.Garbage("expected text, got binary")
-            more = self._carry_out(self._session.on_phone(decoded, now))
-            if more or type(decoded) not in FRAMES:
+            if type(decoded) is phone.Media:  # fifty a second: they bring nothing forward
+                if self._carry_out(self._session.caller_audio(decoded, now)):
+                    self._set_timer()
+            elif self._carry_out(self._session.on_phone(decoded, now)) or type(decoded) is not phone.Mark:
                 self._set_timer()
         except Exception:
             self._crashed()

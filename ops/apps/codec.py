@@ -12,33 +12,50 @@ import binascii
 ENOUGH = 1600  # bytes that are needed for a verdict: 200 ms of G.711
 
 
-def foreign(audio: bytes) -> str | None:
-    """What audio announced as mu-law really is: `pcm16` or `a-law`; None when it may well be mu-law.
+class Evidence:
+    """What one side has sent so far, as counts: frames come and go, the verdict needs none of them."""
 
-    16-bit samples show in every second byte, the high one, which for speech is close to 0 or 255.
-    Silence around speech shows a-law: it rests at 0xD5 or 0x55, mu-law at 0xFF or 0x7F.
-    """
-    if len(audio) < ENOUGH:
-        return None
-    if abs(_small(audio[0::2]) - _small(audio[1::2])) > 0.12:
-        return "pcm16"
-    rest, still = sum(map(audio.count, b"\xd5\x55\xd4\x54")), sum(map(audio.count, b"\xff\x7f\xfe\x7e"))
-    if 0.3 * len(audio) < rest < 0.97 * len(audio) and still < 0.1 * rest:
-        return "a-law"
-    return None
+    def __init__(self) -> None:
+        self.frames = 0
+        self.size = 0
+        self._small = [0, 0]  # octets at even and odd places that as a signed high byte mean a quiet sample
+        self._rest = 0  # octets that mean silence in a-law
+        self._still = 0  # and in mu-law
 
-
-def of_base64(payloads: list[str]) -> bytes:
-    """The bytes of several base64 texts; what is none counts as nothing."""
-    found = bytearray()
-    for payload in payloads:
+    def add(self, payload: str) -> None:
+        """A base64 text; what is none counts as nothing."""
+        self.frames += 1
         try:
-            found += base64.b64decode(payload)
+            audio = base64.b64decode(payload)
         except (binascii.Error, ValueError):
-            continue
-    return bytes(found)
+            return
+        first = self.size % 2
+        self._small[first] += _count(audio[0::2], _QUIET)
+        self._small[1 - first] += _count(audio[1::2], _QUIET)
+        self._rest += _count(audio, b"\xd5\x55\xd4\x54")
+        self._still += _count(audio, b"\xff\x7f\xfe\x7e")
+        self.size += len(audio)
+
+    @property
+    def foreign(self) -> str | None:
+        """What audio announced as mu-law really is: `pcm16` or `a-law`; None when it may well be mu-law.
+
+        16-bit samples show in every second byte, the high one, which for speech is close to 0 or 255.
+        Silence around speech shows a-law: it rests at 0xD5 or 0x55, mu-law at 0xFF or 0x7F.
+        """
+        size = self.size
+        if size < ENOUGH:
+            return None
+        even, odd = self._small
+        if abs(even - odd) > 0.12 * size / 2:
+            return "pcm16"
+        if 0.3 * size < self._rest < 0.97 * size and self._still < 0.1 * self._rest:
+            return "a-law"
+        return None
 
 
-def _small(octets: bytes) -> float:
-    """The share of octets that as a signed high byte mean a quiet sample."""
-    return sum(map(octets.count, (*range(8), *range(248, 256)))) / len(octets)
+def _count(audio: bytes, octets: bytes) -> int:
+    return len(audio) - len(audio.translate(None, octets))
+
+
+_QUIET = bytes((*range(8), *range(248, 256)))

@@ -22,6 +22,7 @@ from ops.apps.actions import (
     Transfer,
 )
 from ops.apps.caller_audio import CallerAudio
+from ops.apps.codec import Evidence
 from ops.apps.dialogue import Dialogue, Entry, Said, to_json
 from ops.apps.leaving import PATIENCE, Leaving
 from ops.apps.playout import Answer, Playout, Send
@@ -98,7 +99,8 @@ class Conduct:
         self._heard_agent = False
         self._digits = ""
         self._digits_at = 0.0
-        self._proved: dict[str, list[str] | None] = {"phone": [], "model": []}  # None: codec found right
+        self._phone_proof: Evidence | None = Evidence()  # None: its codec was found right
+        self._model_proof: Evidence | None = Evidence()
         self._garbage = 0
         self._lines_said = 0
         self._next_filler = now

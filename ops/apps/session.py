@@ -48,9 +48,9 @@ class Session(Conduct):
 
     def on_phone(self, message: phone.Message, now: float) -> list[Action]:
         """A message of the media stream."""
-        if type(message) is phone.Media:  # fifty a second
-            return self._caller_audio(message.payload, message.timestamp, now)
         match message:
+            case phone.Media():
+                return self.caller_audio(message, now)
             case phone.Mark(name):
                 if self._playout.marked(name, now):
                     return [*self._heard_out(now), *self._depart(now)]
@@ -68,9 +68,9 @@ class Session(Conduct):
         if generation is not None and generation != self._recovery.generation:
             return []
         self._recovery.heard(now)
-        if type(event) is model.Audio:  # up to fifty a second
-            return self._agent_audio(event.response_id, event.item_id, event.payload, now)
         match event:
+            case model.Audio():
+                return self.agent_audio(event, now)
             case model.Speaking(item_id, text):
                 if item_id not in self._items or not self._cut(item_id):
                     self._items.add(item_id)
@@ -97,6 +97,35 @@ class Session(Conduct):
             case model.Garbage(reason):
                 return self._malformed("model", reason, now)
         return []
+
+    def caller_audio(self, frame: phone.Media, now: float) -> list[Action]:
+        """A frame from the caller: to the model as it is, or kept until there is one."""
+        self._frame_at = now
+        payload = frame.payload
+        if self._recording is not None:
+            self._recording.caller(payload, frame.timestamp)
+        if self._phone_proof is not None and (mismatch := self._proved_phone(payload, now)):
+            return mismatch
+        if self._recovery.ready_at is None or self._leaving is not None:
+            self._frames.keep(payload)
+            return []
+        self._frames.sent(payload)
+        if self._frames.turn_open and self._waiting_since is None:
+            self._caller_rests(payload, now)
+        return [ToModel(wire.append(payload))]
+
+    def agent_audio(self, piece: model.Audio, now: float) -> list[Action]:
+        """A piece of an answer: to the phone when it is due."""
+        payload, item_id = piece.payload, piece.item_id
+        if piece.response_id in self._cancelled:
+            return []
+        if self._model_proof is not None and (mismatch := self._proved_model(payload, now)):
+            return mismatch
+        self._spoke, self._item = True, item_id
+        sounds_at = self._playout.ends_at
+        if not self._playout.produce(item_id, payload):
+            return self._send_due(now)
+        return self._send_due(now) + self._agent_speaks(item_id, max(now, sounds_at), now)
 
     def on_time(self, now: float) -> list[Action]:
         """The clock reached `wake_at()`: send what is due, mend what is broken, end what lasts too long."""
@@ -217,22 +246,6 @@ class Session(Conduct):
 
     # The caller.
 
-    def _caller_audio(self, payload: str, timestamp: int, now: float) -> list[Action]:
-        self._frame_at = now
-        if self._recording is not None:
-            self._recording.caller(payload, timestamp)
-        if (proof := self._proved["phone"]) is not None:
-            proof.append(payload)
-            if len(proof) in PHONE_LOOKS and (mismatch := self._codec_mismatch("phone", now)):
-                return mismatch
-        if self._recovery.ready_at is None or self._leaving is not None:
-            self._frames.keep(payload)
-            return []
-        self._frames.sent(payload)
-        if self._frames.turn_open and self._waiting_since is None:
-            self._caller_rests(payload, now)
-        return [ToModel(wire.append(payload))]
-
     def _caller_rests(self, payload: str, now: float) -> None:
         """In an open turn: after enough silence the model must have noticed its end; else it has stalled."""
         overdue = self._frames.rest(payload)
@@ -302,19 +315,6 @@ class Session(Conduct):
             self._recovery.expect(now)  # the model will hear the turn's end, and answer
             return actions
         return actions + self._take_up(now, first)
-
-    def _agent_audio(self, response_id: str, item_id: str, payload: str, now: float) -> list[Action]:
-        if response_id in self._cancelled:
-            return []
-        if (proof := self._proved["model"]) is not None:
-            proof.append(payload)
-            if mismatch := self._codec_mismatch("model", now):
-                return mismatch
-        self._spoke, self._item = True, item_id
-        sounds_at = self._playout.ends_at
-        if not self._playout.produce(item_id, payload):
-            return self._send_due(now)
-        return self._send_due(now) + self._agent_speaks(item_id, max(now, sounds_at), now)
 
     def _agent_speaks(self, item_id: str, sounds_at: float, now: float) -> list[Action]:
         """The first sound of an item: sent, or behind what is being said before it."""
@@ -434,13 +434,28 @@ class Session(Conduct):
             return [note, Measure("reconnects"), *self._renew(now)]
         return [Note("WARNING", "model.error", f"The model said: {code}: {message}", fields)]
 
-    def _codec_mismatch(self, side: str, now: float) -> list[Action]:
-        proof = self._proved[side]
+    def _proved_phone(self, payload: str, now: float) -> list[Action]:
+        """Looks at the caller's codec a few times, for four seconds."""
+        proof = self._phone_proof
         assert proof is not None
-        heard = codec.of_base64(proof)
-        if (side == "model" and len(heard) >= codec.ENOUGH) or len(proof) >= PHONE_LOOKS[-1]:
-            self._proved[side] = None
-        found = codec.foreign(heard)
+        proof.add(payload)
+        if proof.frames not in PHONE_LOOKS:
+            return []
+        if proof.frames == PHONE_LOOKS[-1]:
+            self._phone_proof = None
+        return self._foreign("phone", proof, now)
+
+    def _proved_model(self, payload: str, now: float) -> list[Action]:
+        """Looks at the model's codec in its first sounds."""
+        proof = self._model_proof
+        assert proof is not None
+        proof.add(payload)
+        if proof.size >= codec.ENOUGH or proof.frames == PHONE_LOOKS[-1]:
+            self._model_proof = None
+        return self._foreign("model", proof, now)
+
+    def _foreign(self, side: str, proof: codec.Evidence, now: float) -> list[Action]:
+        found = proof.foreign
         return self._wrong_codec(f"the {side} sends {found} although mu-law was agreed", now) if found else []
 
     def _malformed(self, side: str, reason: str, now: float) -> list[Action]:

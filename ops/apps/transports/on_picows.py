@@ -11,7 +11,7 @@ import logging
 import socket as sockets
 import ssl
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import picows
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
@@ -64,6 +64,7 @@ class PicowsSocket(Socket, picows.WSListener):
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
         self._transport = transport
+        self.send = partial(transport.send, _TEXT)  # type: ignore[method-assign]  # no frame of Python for one
         transport.underlying_transport.set_write_buffer_limits(high=self._strain)
         if self._abandoned:
             self._abort()
@@ -75,7 +76,11 @@ class PicowsSocket(Socket, picows.WSListener):
             if frame.rsv1 or frame.rsv2 or frame.rsv3:
                 raise Violation(1002, "expected no reserved bits, got some")
             if frame.fin and frame.msg_type is _TEXT and not self._assembly.under_way:
-                self._came(frame.get_payload_as_utf8_text())
+                text = frame.get_payload_as_utf8_text()
+                if self._on_message is not None:
+                    self._on_message(text)
+                else:
+                    self._came(text)
             else:
                 self._on_other(transport, frame)
         except UnicodeDecodeError:
