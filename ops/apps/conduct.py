@@ -83,7 +83,7 @@ class Conduct:
         self._playout = Playout()
         self._dialogue = Dialogue(past)
         self._resumed = resumed
-        self._recovery = Recovery(policy or Policy(), dice or random.Random())
+        self._recovery = Recovery(policy or Policy(), dice or random.SystemRandom())
         self._leaving: Leaving | None = None
         self._cancelled: set[str] = set()  # responses whose late audio must not be played
         self._items: set[str] = set()  # the present session's own items: only these can be truncated

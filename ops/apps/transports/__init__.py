@@ -82,8 +82,8 @@ class Socket(ABC):
         self._kept: deque[str | bytes] = deque()
         self._on_message: Callable[[str | bytes], None] | None = None
         self._on_closed: Callable[[Closed], None] | None = None
-        self._stirred = asyncio.Event()  # something came for `receive`
-        self._over = asyncio.Event()
+        self._asked: asyncio.Future[None] | None = None  # done when there is something for `receive`
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @abstractmethod
     def send(self, text: str) -> None:
@@ -113,8 +113,8 @@ class Socket(ABC):
         while not self._kept:
             if self.closed is not None:
                 raise self.closed
-            self._stirred.clear()
-            await self._stirred.wait()
+            self._asked = asyncio.get_running_loop().create_future()
+            await self._asked
         return self._kept.popleft()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
@@ -122,7 +122,7 @@ class Socket(ABC):
         if self.closed is None:
             self._send_close(code, reason)
         try:
-            await asyncio.wait_for(self._over.wait(), CLOSE_WITHIN)
+            await asyncio.wait_for(asyncio.shield(self._over), CLOSE_WITHIN)
         except TimeoutError:
             self._abort()
 
@@ -131,14 +131,18 @@ class Socket(ABC):
             self._on_message(message)
         elif len(self._kept) < KEPT:
             self._kept.append(message)
-            self._stirred.set()
+            self._answer()
         else:
             self._send_close(1008, "too many messages before the stream was accepted")
 
     def _ended(self, code: int | None, reason: str) -> None:
         if self.closed is None:
             self.closed = Closed(code, reason)
-            self._over.set()
-            self._stirred.set()
+            self._over.set_result(None)
+            self._answer()
             if self._on_closed is not None:
                 self._on_closed(self.closed)
+
+    def _answer(self) -> None:
+        if self._asked is not None and not self._asked.done():
+            self._asked.set_result(None)

@@ -12,6 +12,7 @@ import socket as sockets
 import ssl
 from collections.abc import Callable
 from functools import cache, partial
+from typing import Any
 
 import picows
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
@@ -33,6 +34,7 @@ from ops.apps.transports.assembly import Assembly, Violation, close_of
 
 READ_BUFFER = 4096  # bytes, at first: most events are smaller, and each call has two
 _TEXT, _CLOSE = picows.WSMsgType.TEXT, picows.WSMsgType.CLOSE
+TLS_RECORD = 17 * 1024  # bytes that the largest record of TLS fits into; sixteen of them would be usual
 _SILENT_LOG = logging.Logger("picows", logging.CRITICAL + 1)  # what strangers send is told once, by us
 
 
@@ -123,14 +125,20 @@ class PicowsSocket(Socket, picows.WSListener):
 
 async def dial(address: Address) -> Socket:
     """A socket to the model. Raises NotOpened."""
-    secure = address.url.startswith("wss:")
+    secure: dict[str, Any] = {}
+    if address.url.startswith("wss:"):
+        secure = {
+            "ssl_context": _tls(),
+            "ssl_incoming_bio_size": TLS_RECORD,
+            "ssl_outgoing_bio_size": TLS_RECORD,
+        }
     socket = PicowsSocket(FROM_MODEL, MODEL_STRAIN)
     try:
         async with asyncio.timeout(address.within):
             transport, _ = await picows.ws_connect(
                 lambda *_: socket,
                 address.url,
-                ssl_context=_tls() if secure else None,
+                **secure,
                 extra_headers=address.headers,
                 websocket_handshake_timeout=address.within,
                 max_redirects=0,
