@@ -1,0 +1,376 @@
+"""Awkward frames, sent as bytes to both sides of a call's sockets: what runs the calls, and the reference."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import uvicorn
+import uvloop
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+
+from ops.apps.listener import MEDIA_PATH, listener
+from ops.apps.transports import FROM_PHONE, Address, Closed, NotOpened, Socket, on_picows, on_websockets
+
+TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 0x1, 0x2, 0x0, 0x8, 0x9, 0xA
+KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
+LIBRARIES = ("picows", "websockets")
+
+
+def frame(
+    kind: int, payload: bytes = b"", *, last: bool = True, reserved: int = 0, masked: bool = True
+) -> bytes:
+    """One frame as it stands on the wire."""
+    size = len(payload)
+    head = bytes([last << 7 | reserved << 4 | kind])
+    mask = 0x80 if masked else 0
+    if size < 126:
+        head += bytes([mask | size])
+    elif size < 65_536:
+        head += bytes([mask | 126]) + struct.pack("!H", size)
+    else:
+        head += bytes([mask | 127]) + struct.pack("!Q", size)
+    if not masked:
+        return head + payload
+    key = os.urandom(4)
+    return head + key + bytes(octet ^ key[at % 4] for at, octet in enumerate(payload))
+
+
+def close(code: int, reason: bytes = b"") -> bytes:
+    return struct.pack("!H", code) + reason
+
+
+@dataclass
+class Case:
+    """What one side sends, as (kind, payload, last, reserved, masked); what must arrive of it, and the code with
+    which the socket is closed (None: it stays open)."""
+
+    frames: Sequence[tuple[int, bytes] | tuple[int, bytes, bool] | tuple[int, bytes, bool, int]]
+    messages: list[str | bytes] = field(default_factory=list)
+    code: int | None = None
+    wrongly_masked: bool = False
+
+
+CASES = {
+    "a text": Case([(TEXT, b"a")], ["a"]),
+    "an empty text": Case([(TEXT, b"")], [""]),
+    "a binary message": Case([(BINARY, b"\xff")], [b"\xff"]),
+    "a text in three": Case([(TEXT, b"a", False), (CONTINUATION, b"", False), (CONTINUATION, b"b")], ["ab"]),
+    "a letter in two": Case([(TEXT, b"\xc3", False), (CONTINUATION, b"\xa9")], ["é"]),
+    "a ping between fragments": Case([(TEXT, b"a", False), (PING, b"p"), (CONTINUATION, b"b")], ["ab"]),
+    "a pong unasked": Case([(PONG, b"x"), (TEXT, b"a")], ["a"]),
+    "a text after another's end": Case([(TEXT, b"a", False), (CONTINUATION, b"b"), (TEXT, b"c")], ["ab", "c"]),
+    "as large as may be": Case([(TEXT, b"x" * FROM_PHONE)], ["x" * FROM_PHONE]),
+    "a stray continuation": Case([(CONTINUATION, b"a")], code=1002),
+    "a text within a text": Case([(TEXT, b"a", False), (TEXT, b"b")], code=1002),
+    "reserved bit 1": Case([(TEXT, b"a", True, 4)], code=1002),
+    "reserved bit 2": Case([(TEXT, b"a", True, 2)], code=1002),
+    "reserved bit 3": Case([(TEXT, b"a", True, 1)], code=1002),
+    "a reserved bit in a ping": Case([(PING, b"", True, 1)], code=1002),
+    "not UTF-8": Case([(TEXT, b"\xff\xfe")], code=1007),
+    "half a letter": Case([(TEXT, b"a\xc3")], code=1007),
+    "a surrogate": Case([(TEXT, b"\xed\xa0\x80")], code=1007),
+    "not UTF-8 across fragments": Case([(TEXT, b"\xc3", False), (CONTINUATION, b"a")], code=1007),
+    "an unknown opcode": Case([(0x3, b"")], code=1002),
+    "an unknown control opcode": Case([(0xB, b"")], code=1002),
+    "a ping in fragments": Case([(PING, b"", False)], code=1002),
+    "a ping too long": Case([(PING, b"x" * 126)], code=1002),
+    "a close with half a code": Case([(CLOSE, b"\x03")], code=1002),
+    "a close not UTF-8": Case([(CLOSE, close(1000, b"\xff"))], code=1007),
+    "masked as the other side": Case([(TEXT, b"a")], code=1002, wrongly_masked=True),
+} | {
+    f"a close with {code}": Case([(CLOSE, close(code))], code=1002)
+    for code in (0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535)
+} | {
+    f"a close with {code}": Case([(CLOSE, close(code, b"bye"))], code=code)
+    for code in (1000, 1001, 1011, 3000, 4999)
+}  # fmt: skip
+
+
+class Peer:
+    """The other end: bytes."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, masked: bool) -> None:
+        self.reader, self.writer, self.masked = reader, writer, masked
+
+    async def frame(self) -> tuple[int, bytes]:
+        """The next frame from the socket under test: its kind and payload."""
+        first, second = await self.reader.readexactly(2)
+        size = second & 0x7F
+        if size == 126:
+            (size,) = struct.unpack("!H", await self.reader.readexactly(2))
+        elif size == 127:
+            (size,) = struct.unpack("!Q", await self.reader.readexactly(8))
+        key = await self.reader.readexactly(4) if second & 0x80 else bytes(4)
+        assert bool(second & 0x80) is not self.masked  # a client masks, a server does not
+        payload = await self.reader.readexactly(size)
+        return first & 0x0F, bytes(octet ^ key[at % 4] for at, octet in enumerate(payload))
+
+    def send(self, case: Case) -> None:
+        masked = self.masked is not case.wrongly_masked
+        for kind, payload, *more in case.frames:
+            last, reserved = (*more, *(True, 0)[len(more) :])
+            self.writer.write(frame(kind, payload, last=bool(last), reserved=int(reserved), masked=masked))
+
+
+@dataclass
+class Host:
+    """A reception that lets everybody in and hands the socket on."""
+
+    sockets: asyncio.Queue[Socket] = field(default_factory=asyncio.Queue)
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+    lets_in: bool = True
+
+    def admit(self, peer: str, signatures: Sequence[str]) -> bool:
+        return self.lets_in
+
+    async def attend(self, socket: Socket) -> None:
+        self.sockets.put_nowait(socket)
+        await self.done.wait()
+
+
+@asynccontextmanager
+async def phone_side(library: str, host: Host | None = None) -> AsyncIterator[tuple[Peer, Socket]]:
+    """The public port as the bridge serves it, and a client of bytes that was let in."""
+    host = host or Host()
+    take = on_picows.PhoneDoor(host).take if library == "picows" else None
+
+    async def endpoint(socket: object) -> None:
+        await on_websockets.stream(host, socket)  # type: ignore[arg-type]
+
+    config = uvicorn.Config(
+        Starlette(routes=[WebSocketRoute(MEDIA_PATH, endpoint)]), port=0, log_config=None, lifespan="off",
+        http=listener(10, lambda *_: None, take), ws="websockets-sansio", ws_max_size=FROM_PHONE,
+        ws_per_message_deflate=False, timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server._serve())
+    while not server.started:
+        await asyncio.sleep(0.005)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        b"GET /call HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + KEY + b"\r\n\r\n"
+    )
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b" 101 " in head, head
+        yield Peer(reader, writer, masked=True), await host.sockets.get()
+    finally:
+        host.done.set()
+        writer.close()
+        server.should_exit = True
+        await serving
+
+
+@asynccontextmanager
+async def model_side(library: str) -> AsyncIterator[tuple[Peer, Socket]]:
+    """A server of bytes, and our socket to it."""
+    taken: asyncio.Queue[Peer] = asyncio.Queue()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from websockets.utils import accept_key
+
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        key = next(line for line in head.split("\r\n") if line.lower().startswith("sec-websocket-key:"))
+        accept = accept_key(key.partition(":")[2].strip())
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            + f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
+        )
+        taken.put_nowait(Peer(reader, writer, masked=False))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=2**20)
+    port = server.sockets[0].getsockname()[1]
+    dial = on_picows.dial if library == "picows" else on_websockets.dial
+    socket = await dial(Address(f"ws://127.0.0.1:{port}/v1", {"Authorization": "Bearer none"}, 5.0))
+    peer = await taken.get()
+    try:
+        yield peer, socket
+    finally:
+        peer.writer.close()
+        await socket.close()
+        server.close()
+        await server.wait_closed()
+
+
+SIDES = {"phone": phone_side, "model": model_side}
+
+
+async def ended(socket: Socket) -> Closed:
+    """How the socket was closed."""
+    while True:
+        try:
+            await socket.receive()
+        except Closed as closed:
+            return closed
+
+
+def run(scenario: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        await asyncio.wait_for(scenario(), 10)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(bounded())
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_awkward_frames(library: str, side: str) -> None:
+    """Each case on a socket of its own: what arrives, and the close code that the sender gets for what no peer may
+    send (RFC 6455)."""
+
+    async def scenario() -> None:
+        wrong = {}
+        for name, case in CASES.items():
+            if side == "model" and name == "as large as may be":
+                continue
+            async with SIDES[side](library) as (peer, socket):
+                peer.send(case)
+                if case.code is None:
+                    got: list[str | bytes] = [await socket.receive() for _ in case.messages]
+                    if got != case.messages:
+                        wrong[name] = f"arrived {got!r:.80}"
+                    continue
+                try:
+                    kind, payload = await asyncio.wait_for(peer.frame(), 2)
+                except TimeoutError:
+                    kind, payload = 0, b"nothing"
+                if (kind, payload[:2]) != (CLOSE, struct.pack("!H", case.code)):
+                    wrong[name] = f"answered {kind} {payload!r:.60}"
+                peer.writer.close()
+                await ended(socket)
+        assert wrong == {}
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_message_of_a_phone_has_a_limit(library: str) -> None:
+    """More than 64 KiB, in one frame or in many, closes with 1009."""
+
+    async def scenario() -> None:
+        large = b"x" * (FROM_PHONE + 1)
+        half = b"x" * (FROM_PHONE // 2 + 1)
+        for frames in ([(TEXT, large)], [(TEXT, half, False), (CONTINUATION, half)]):
+            async with phone_side(library) as (peer, socket):
+                peer.send(Case(frames))
+                kind, payload = await peer.frame()
+                assert (kind, payload[:2]) == (CLOSE, struct.pack("!H", 1009))
+                peer.writer.close()
+                await ended(socket)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_socket_speaks_answers_pings_and_closes(library: str, side: str) -> None:
+    """Text goes out in order, a ping is answered with its payload, our close has its code, and what comes after it
+    is not heard."""
+
+    async def scenario() -> None:
+        async with SIDES[side](library) as (peer, socket):
+            for number in range(3):
+                socket.send(f"é{number}")
+            assert [await peer.frame() for _ in range(3)] == [(TEXT, f"é{n}".encode()) for n in range(3)]
+            peer.send(Case([(PING, b"are you there")]))
+            assert await peer.frame() == (PONG, b"are you there")
+            closing = asyncio.create_task(socket.close(1000, "done"))
+            assert await peer.frame() == (CLOSE, close(1000, b"done"))
+            peer.send(Case([(TEXT, b"late"), (CLOSE, close(1000))]))
+            peer.writer.write_eof()
+            await closing
+            socket.send("nobody hears this")
+            heard: list[str | bytes] = []
+            socket.deliver_to(heard.append, lambda closed: heard.append("closed"))
+            assert heard == ["closed"]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_socket_whose_other_side_says_nothing_is_closed_within_a_second(library: str, side: str) -> None:
+    """No answer to our close, and none to a connection that is just dropped."""
+
+    async def scenario() -> None:
+        async with SIDES[side](library) as (_, socket):
+            began = asyncio.get_running_loop().time()
+            await socket.close(1000, "done")
+            assert asyncio.get_running_loop().time() - began < 1.5
+        async with SIDES[side](library) as (peer, socket):
+            peer.writer.transport.abort()
+            assert (await ended(socket)).code in (None, 1005, 1006)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_side_that_takes_nothing_is_noticed(library: str, side: str) -> None:
+    """Sending never waits; when much has not been taken, the socket says that it is strained, until it has been."""
+
+    async def scenario() -> None:
+        async with SIDES[side](library) as (peer, socket):
+            text, sent = "x" * 8000, 0
+            while not socket.strained:
+                socket.send(text)
+                sent += 1
+                await asyncio.sleep(0)
+                assert sent < 4000
+            for _ in range(sent):
+                assert (await peer.frame())[1] == text.encode()
+            while socket.strained:
+                await asyncio.sleep(0.01)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_why_a_model_cannot_be_had(library: str) -> None:
+    """Nobody listens, a refusal with its status and body, a server that never answers."""
+    dial = on_picows.dial if library == "picows" else on_websockets.dial
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        if b"/silent" in asked:
+            await reader.read()
+        writer.write(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 15\r\n\r\ninvalid_api_key")
+        writer.close()
+
+    async def scenario() -> None:
+        server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+        origin = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(NotOpened) as refused:
+            await dial(Address(origin, {}, 5.0))
+        assert (refused.value.status, refused.value.cause) == (401, "refused with HTTP 401 invalid_api_key")
+        with pytest.raises(NotOpened, match=r"no handshake within 0\.1 s"):
+            await dial(Address(f"{origin}/silent", {}, 0.1))
+        server.close()
+        await server.wait_closed()
+        with pytest.raises(NotOpened, match="Connection refused"):
+            await dial(Address(origin, {}, 5.0))
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_stranger_gets_403(library: str) -> None:
+    """Whom the reception does not admit never sees a 101."""
+
+    async def scenario() -> None:
+        host = Host(lets_in=False)
+        with pytest.raises(AssertionError, match="403"):
+            async with phone_side(library, host):
+                pass
+        assert host.sockets.empty()
+
+    run(scenario)
