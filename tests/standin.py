@@ -103,6 +103,7 @@ class StandIn:
     account: dict[str, Any] = field(default_factory=lambda: {"status": "active", "type": "Full"})
     balance: str = "20.00"
     numbers: list[dict[str, Any]] = field(default_factory=list)
+    deaf: bool = False  # takes an update of the number, and changes nothing
     refuse: tuple[int, dict[str, Any]] | None = None
     alerts: list[dict[str, Any]] = field(default_factory=list)
     # OpenAI
@@ -227,7 +228,8 @@ class StandIn:
     async def _update(self, request: Request) -> Response:
         form = dict(await _form(request))
         number = next(one for one in self.numbers if one["sid"] == request.path_params["number"])
-        number |= {"voice_url": form["VoiceUrl"], "voice_method": form["VoiceMethod"]}
+        if not self.deaf:
+            number |= {"voice_url": form["VoiceUrl"], "voice_method": form["VoiceMethod"]}
         return self._twilio(request, number)
 
     async def _call(self, request: Request) -> Response:

@@ -75,6 +75,16 @@ def test_unless_skips_on_failure_only(world: World) -> None:
     assert found[1].status == "ok"
 
 
+def test_a_failure_explains_also_through_another(world: World) -> None:
+    """What is moot because of a failure makes its followers moot; one that merely is not known does not."""
+    middle = _check("a.middle", ok("a.middle", "fine"), "a.root")
+    last = _check("a.last", ok("a.last", "fine"), unless=("a.middle",))
+    found = checks.ask([_check("a.root", fail("a.root", "no", fix="x")), middle, last], world)
+    assert found[2].evidence["waits_for"] == "a.root"
+    found = checks.ask([_check("a.root", unknown("a.root", "who knows")), middle, last], world)
+    assert [one.status for one in found] == ["unknown", "skip", "ok"]
+
+
 def test_errors_become_findings(world: World) -> None:
     """Unreachable is unknown, a refusal is a failure with its fix, a crash is unknown."""
     found = checks.ask(

@@ -71,3 +71,32 @@ def test_junit_counts_and_escapes() -> None:
         "1",
     )
     assert suite.findall("testcase")[-1].find("failure").get("message") == "<&��>"  # type: ignore[union-attr]
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_asking_is_shown_live_on_a_terminal() -> None:
+    """What is asked now and how much has answered; nothing of it stays when all is answered."""
+    screen = _Terminal()
+    printer = Printer(json=False, no_color=True, out=io.StringIO(), err=screen)
+    with printer.asking() as asking:
+        asking.tell("a.one", "Is it well?", None)
+        asking.tell("a.two", "And this?", None)
+        asking.tell("a.two", "And this?", warn("a.two", "not quite", fix="mend it"))
+    shown = screen.getvalue()
+    assert "a.one: Is it well?" in shown
+    assert "1 warn" in shown
+
+
+def test_asking_elsewhere_tells_what_is_not_well() -> None:
+    """In a log or a pipe: one line for each answer that is not well; under --json nothing."""
+    for as_json, told in ((False, "warn: a.two: not quite\n"), (True, "")):
+        err = io.StringIO()
+        with Printer(json=as_json, no_color=True, out=io.StringIO(), err=err).asking() as asking:
+            asking.tell("a.one", "?", None)
+            asking.tell("a.one", "?", ok("a.one", "fine"))
+            asking.tell("a.two", "?", warn("a.two", "not quite", fix="mend it"))
+        assert err.getvalue() == told

@@ -79,10 +79,16 @@ def restore_webhook(settings: Settings, *, show: Show) -> tuple[Finding, ...]:
     def put_back() -> None:
         with Twilio.of(settings) as twilio:
             twilio.update_number(sid, voice_url=url, voice_method=method or "POST")
-        path.unlink()
 
-    fixing = Fix("fix.webhook-restore", f"give the number its voice URL {url} back", put_back, lambda: "")
-    return _carry_out([fixing], show)
+    def holds() -> str:
+        if reason := _webhook_differs(settings, url):
+            return reason
+        path.unlink()  # only now: what was not given back is still remembered
+        return ""
+
+    return _carry_out(
+        [Fix("fix.webhook-restore", f"give the number its voice URL {url} back", put_back, holds)], show
+    )
 
 
 def _carry_out(fixes: Iterable[Fix], show: Show) -> tuple[Finding, ...]:

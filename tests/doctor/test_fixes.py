@@ -132,3 +132,18 @@ def test_a_misnamed_env_is_copied(root: Path) -> None:
     (root / ".env.local").write_text("LOG_LEVEL=DEBUG\n")
     mend_files(root, show=lambda _: None)
     assert (root / ".env").read_text() == (root / ".env.local").read_text() == "LOG_LEVEL=DEBUG\n"
+
+
+def test_a_webhook_that_does_not_take_the_change_is_told(root: Path) -> None:
+    """Changed, looked at again, and found as before: a failure; and what was remembered is not forgotten."""
+    with StandIn(deaf=True).up() as standin:
+        standin.numbers = [standin.number(voice_url="https://old.ngrok.app/twiml")]
+        settings = standin.settings(root)
+        (found,) = mend_webhook(settings, show=lambda _: None)
+        assert found.status == "fail"
+        assert "still points at https://old.ngrok.app/twiml" in found.summary
+        before = root / "logs" / "run" / "webhook-before.json"
+        before.write_text(before.read_text().replace("old.ngrok.app", "older.ngrok.app"))
+        (found,) = restore_webhook(settings, show=lambda _: None)
+        assert found.status == "fail"
+        assert before.exists()

@@ -107,3 +107,12 @@ def test_without_network_each_vendor_is_unknown(root: Path) -> None:
     found = examine(standin, root)
     assert set(alarms(found).values()) == {"unknown"}
     assert {"twilio.credentials", "openai.key", "openai.realtime", "webhook.signed"} <= set(alarms(found))
+
+
+def test_nothing_outside_is_changed_by_asking(standin: StandIn, root: Path) -> None:
+    """A number that points elsewhere is told of and left alone: no vendor gets anything but questions."""
+    standin.numbers = [standin.number(voice_url="https://old.ngrok.app/twiml")]
+    found = examine(standin, root)
+    assert found["webhook.drift"].status == "fail"
+    assert standin.numbers[0]["voice_url"] == "https://old.ngrok.app/twiml"
+    assert not [one for one in standin.asked if one.startswith("POST /2010")]

@@ -62,3 +62,26 @@ def test_no_variant_is_named_twice() -> None:
     urls = [one.url for one in variants(CALLED, hosts=("agent.example.com", "127.0.0.1:8081"))]
     assert len(urls) == len(set(urls))
     assert urls[0] == CALLED
+
+
+def test_the_whole_matrix_is_told_apart() -> None:
+    """Scheme x host x port x prefix x slash x query: whatever was signed, exactly that spelling is named."""
+    token, url = secrets.token_hex(16), "https://agent.example.com/voice/twiml?record=1"
+    hosts, prefixes = ("127.0.0.1:8081", "localhost"), ("/voice", "/api")
+    matrix = list(variants(url, hosts=hosts, ports=(8081,), prefixes=prefixes))
+    urls = {one.url for one in matrix}
+    for scheme, standard in (("https", 443), ("http", 80)):
+        for netloc in ("127.0.0.1:8081", *(f"{name}{port}" for name in ("agent.example.com", "localhost")
+                                           for port in ("", f":{standard}", ":8081"))):  # fmt: skip
+            for path in ("/voice/twiml", "/twiml", "/api/voice/twiml", "/voice/voice/twiml"):
+                for slash in ("", "/"):
+                    for query in ("?record=1", ""):
+                        assert f"{scheme}://{netloc}{path}{slash}{query}" in urls
+    assert len(matrix) == len(urls) == 2 * 7 * 4 * 2 * 2
+    for one in matrix:
+        found = explain(token, FORM, wire.sign(token, one.url, FORM), matrix)
+        assert found == one
+        assert one.difference
+    differences = [one.difference.count(",") for one in matrix[1:]]
+    assert matrix[0].url == url
+    assert differences == sorted(differences)  # the likeliest first

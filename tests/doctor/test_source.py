@@ -86,6 +86,31 @@ def test_each_killer_is_found_and_no_other_rule_fires(id: str, root: Path) -> No
     assert found[id].summary.startswith(f"{name}:2 ")
 
 
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("wss://api.openai.com/v1/realtime?model=gpt-realtime&voice=alloy", True),
+        ("model: 'gpt-realtime-2025-08-28'", True),
+        ("model: 'gpt-realtime-mini'", True),
+        ("model: 'gpt-realtime-2.1'", False),
+        ("model: 'gpt-realtime-2.1-mini'", False),
+        ("model: 'gpt-realtime-1.5'", False),
+    ],
+)
+def test_a_model_is_pointed_out_when_its_last_day_is_near(line: str, found: bool) -> None:
+    """58 days before the shutdown of the first GA models, and not of their successors."""
+    assert source.retires(line, date(2026, 11, 23)) is found
+    assert not source.retires(line, date(2026, 10, 1))
+
+
+def test_settings_of_the_agents_sdk_are_its_own(root: Path) -> None:
+    """The SDK has settings of the beta's names, and sends the GA shape."""
+    sdk = 'from agents.realtime import RealtimeRunner\nSETTINGS = {"input_audio_format": "g711_ulaw"}\n'
+    world = _world(root, {"handler.py": sdk, "raw.py": '"output_audio_format": "g711_ulaw",\n'})
+    (found,) = [one for one in checks.ask(source.checks(world), world) if one.status != "ok"]
+    assert found.evidence["lines"] == ["raw.py:1"]
+
+
 def test_every_rule_has_its_fault() -> None:
     """A rule without a seeded fault is not proved."""
     assert set(FAULTS) == {rule.id for rule in source.RULES}

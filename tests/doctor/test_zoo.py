@@ -24,6 +24,9 @@ from ops.errors import SettingsError
 
 OF_ITS_FOLDER = "a package too old"  # looks at the folder that the program itself is read from
 HERE = [one for one in FAULTS if not (one.wrapper or one.deep or one.name == OF_ITS_FOLDER)]
+DEEP = [
+    one for one in FAULTS if one.deep and one.rule != "deep.line"
+]  # that one: tests/doctor/test_preflight.py
 OF_NO_RULE = ("env.",)  # bad settings: a finding each, by the variable's name
 ELSEWHERE = {"env.python"}  # another Python cannot be had: tests/doctor/test_environment.py
 
@@ -61,6 +64,33 @@ def test_the_right_rule_fires_and_no_other(fault: Fault, habitats: dict[Where, H
         habitat.settle()
     assert ranked(found, fault.known) == (fault.rule,), [one for one in found if one["status"] != "ok"]
     assert says(found, fault.rule, fault.words), [one for one in found if one["id"] == fault.rule]
+
+
+@pytest.mark.parametrize("fault", DEEP, ids=lambda fault: fault.name)
+def test_the_right_deep_rule_fires(fault: Fault, habitats: dict[Where, Habitat]) -> None:
+    """Those that open sessions, each asked alone with what it needs."""
+    habitat = habitats[fault.where]
+    undo = seeds.apply(fault.seeds, habitat)
+    try:
+        found = [
+            one.to_dict()
+            for one in checks.run(Settings.load(habitat.root, {}), only=(fault.rule,), deep=True)
+        ]
+    finally:
+        undo()
+    assert ranked(found) == (fault.rule,)
+    assert says(found, fault.rule, fault.words), found
+
+
+def test_while_no_vendor_answers_each_is_unknown(
+    habitats: dict[Where, Habitat], request: pytest.FixtureRequest
+) -> None:
+    """A network that loses everything: exit 4, unknown for each vendor, in less than ten seconds."""
+    if not request.config.getoption("--long"):
+        pytest.skip("with --long, or `inv bench doctor`")
+    dark = run.blackout(habitats["live"])
+    assert dark.honest, dark
+    assert dark.seconds < 10
 
 
 def test_what_was_seeded_is_gone(habitats: dict[Where, Habitat]) -> None:

@@ -21,6 +21,7 @@ def figures(result: Result) -> list[Figure]:
     setups = {one.setup for one in healthy}
     missed = [one.fault for one in verdicts if one.place != 1]
     deep = sum(one.deep for one in healthy)
+    dark = result.blackout
     return [
         Figure("bench.rules", "rules with a seeded fault", len(rules), 45, "",
                f"{len(verdicts)} faults", at_least=True, outcome=True),
@@ -36,6 +37,9 @@ def figures(result: Result) -> list[Figure]:
                _list("", [f"{one.setup}: {', '.join(one.alarms)}" for one in alarmed]), outcome=True),
         Figure("bench.fixes", "automatic fixes that did not hold in a run of their own", len(unmended), 0, "",
                f"{len(mended)} faults mended" + _list("; not", unmended), outcome=True),
+        Figure("bench.blackout", "no vendor answers: a run that says so, exit 4",
+               dark.seconds if dark and dark.honest else None, 10, "s",
+               f"{len(dark.unknown)} unknown, {len(dark.failed)} failed" if dark else "not tried"),
         Figure("bench.full", "a full run, simulated", middle(result.full), 3, "s", "the whole command"),
         Figure("bench.deep", "a deep run, simulated", middle(result.deep), 10, "s", "the whole command"),
     ]  # fmt: skip
@@ -80,6 +84,7 @@ def raw(result: Result) -> Mapping[str, Any]:
     return {
         "verdicts": [{**asdict(one), "place": one.place} for one in result.verdicts],
         "healthy": [asdict(one) for one in result.healthy],
+        "blackout": asdict(result.blackout) if result.blackout else None,
         "full_seconds": result.full,
         "deep_seconds": result.deep,
     }

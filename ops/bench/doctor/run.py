@@ -33,12 +33,29 @@ class Healthy:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Blackout:
+    """A run while no vendor answers: its exit code, what was unknown, what failed all the same."""
+
+    exit_code: int
+    unknown: tuple[str, ...]
+    failed: tuple[str, ...]
+    seconds: float
+
+    @property
+    def honest(self) -> bool:
+        """Exit 4, and for each vendor that it is unknown."""
+        groups = {one.partition(".")[0] for one in self.unknown}
+        return self.exit_code == 4 and not self.failed and groups >= {"twilio", "openai", "ngrok"}
+
+
 @dataclass
 class Result:
     """All verdicts and healthy runs; seconds of full and deep runs, simulated, with nothing beside."""
 
     verdicts: list[Verdict] = field(default_factory=list)
     healthy: list[Healthy] = field(default_factory=list)
+    blackout: Blackout | None = None
     full: list[float] = field(default_factory=list)
     deep: list[float] = field(default_factory=list)
 
@@ -135,6 +152,19 @@ def _healthy(here: Stage, setup: Setup, runs: int, result: Result, progress: Pro
             one = Healthy(setup.name, deep, ranked(findings), habitat.seconds)
             result.healthy.append(one)
             progress(f"{setup.name}: healthy run {number + 1}{_and(one.alarms)}")
+        if setup == setups.LIVE:
+            result.blackout = blackout(habitat)
+
+
+def blackout(habitat: Habitat) -> Blackout:
+    """Asks while no vendor answers."""
+    with habitat.vendors.blackout():
+        document = habitat.validate()
+    by = {
+        status: tuple(one["id"] for one in document["findings"] if one["status"] == status)
+        for status in ("unknown", "fail")
+    }
+    return Blackout(document["exit_code"], by["unknown"], by["fail"], habitat.seconds)
 
 
 def _timed(here: Stage, result: Result, progress: Progress) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import signal
+import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +38,8 @@ class Vendors:
     openai_key: str = field(default_factory=lambda: "sk-" + _hex(40))
     ngrok_token: str = field(default_factory=lambda: f"{_hex(26)}_{_hex(20)}")
     ports: list[int] = field(default_factory=lambda: free_ports(4))
+
+    programs: list[subprocess.Popen[bytes]] = field(default_factory=list, repr=False)
 
     @property
     def twilio(self) -> str:
@@ -81,11 +86,23 @@ class Vendors:
             place = here.place()
             (place / "logs").mkdir()
             environment = here.environment(place) | self.credentials() | {"PYTHONPATH": str(checkout)}
-            here.launch([sys.executable, "-m", module.format(vendor), *words], place, environment)
+            argv = [sys.executable, "-m", module.format(vendor), *words]
+            self.programs.append(here.launch(argv, place, environment))
         for address, path in (
             (self.twilio, "/health"), (self.openai, "/health"), (self.ngrok, "/api/tunnels"),
         ):  # fmt: skip
             _await(address, path)
+
+    @contextmanager
+    def blackout(self) -> Iterator[None]:
+        """All of them take connections and never answer, as through a network that loses everything."""
+        for one in self.programs:
+            one.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for one in self.programs:
+                one.send_signal(signal.SIGCONT)
 
     def arm(self, vendor: str, name: str, numbers: Mapping[str, float], times: int = EVER) -> None:
         """Let a simulator fail so from now on."""

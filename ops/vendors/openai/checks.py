@@ -117,7 +117,7 @@ def realtime(world: World) -> Finding:
     tools = _tools(world)
     wanted_settings = _configure(world, tools)
     try:
-        with opened(url, headers=headers, timeout=4.0) as connection:
+        with opened(url, headers=headers, timeout=3.0) as connection:
             created = False
             while True:
                 event = _next(

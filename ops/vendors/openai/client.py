@@ -29,7 +29,7 @@ class Model:
     shutdown_date: date | None = None
 
 
-def models(settings: Settings, *, timeout: float = 4.0) -> tuple[Model, ...]:
+def models(settings: Settings, *, timeout: float = 3.0) -> tuple[Model, ...]:
     """All models of `GET /models`; `Declined` with OpenAI's code when the key is not accepted."""
     key = settings.openai_api_key
     headers = {"Authorization": f"Bearer {key.reveal()}"} if key else {}

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 from ops.findings import Check, Finding, Knowledge, fail, ok, skip, warn
-from ops.net.http import Declined
+from ops.net.http import Declined, Unanswered
 from ops.vendors.twilio.client import Twilio, monitor
 from ops.vendors.twilio.codes import explain
 from ops.world import World
@@ -21,8 +21,13 @@ LOW_BALANCE = 2.0  # of the account's currency: a few minutes of calls and the n
 
 def credentials(world: World) -> Finding:
     settings = world.settings
-    with Twilio.of(settings) as twilio:
-        account = twilio.account()
+    try:
+        with Twilio.of(settings) as twilio:
+            account = twilio.account()
+    except Declined as problem:
+        if problem.status == 429:  # it says nothing about the credentials
+            return skip("twilio.credentials", "Twilio refuses any request now.", waits_for="twilio.limits")
+        raise
     used = "API key" if settings.twilio_api_key else "auth token"
     asked = f"{settings.twilio_api_url}{twilio.path}.json"
     if account.sid != settings.twilio_account_sid:
@@ -85,19 +90,20 @@ def balance(world: World) -> Finding:
 
 
 def limits(world: World) -> Finding:
-    """Asks first of all: who is refused for asking too much learns nothing else. Twilio tells no account's
-    limits, so what is known are a trial's, the calls that wait, and its refusals."""
+    """Twilio tells no account's limits, so what is known are a trial's, the calls that wait, and refusals."""
     id = "twilio.limits"
     try:
         with Twilio.of(world.settings) as twilio:
             account = twilio.account()
             live, queued = len(twilio.calls("in-progress")), len(twilio.calls("queued"))
+    except Unanswered:
+        return skip(id, "Twilio does not answer.", waits_for="twilio.credentials")
     except Declined as problem:
+        if problem.status == 429:
+            raise
         if problem.unknown_question:
             return skip(id, "Nobody keeps a list of calls there.")
-        if problem.code == 20003 or problem.status in (401, 403):
-            return skip(id, "The credentials are not accepted.")
-        raise
+        return skip(id, "The credentials are not accepted.", waits_for="twilio.credentials")
     asked = f"{world.settings.twilio_api_url}{twilio.path}/Calls.json"
     evidence = {"asked": asked, "live": live, "queued": queued}
     if queued >= MANY_QUEUED:
@@ -255,7 +261,7 @@ CHECKS: tuple[Check[World], ...] = (
         "twilio.credentials",
         "Does Twilio accept the credentials?",
         credentials,
-        unless=("env.quoting", "twilio.region", "twilio.limits"),
+        unless=("env.quoting", "twilio.region"),
         about=Knowledge(
             symptom="No call can be placed; every request to Twilio fails with 20003.",
             evidence="Twilio's answer to a request for the account.",
