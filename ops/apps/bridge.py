@@ -62,9 +62,11 @@ async def orphaned(bridge: Switchboard, server: uvicorn.Server) -> None:
 async def serve(settings: Settings, given: socket.socket | None = None, orders: int | None = None) -> None:
     """Serves until SIGTERM and the end of the last call; a second SIGTERM ends it at once."""
     bridge, streams, take = _switchboard(settings)
+    paths = Starlette(routes=[*bridge.routes(), *streams])
+    paths.router.redirect_slashes = False  # a path is right or wrong
     server = _Server(
         uvicorn.Config(
-            Starlette(routes=[*bridge.routes(), *streams]),
+            paths,
             host="127.0.0.1",
             port=settings.websocket_port,
             http=listener(settings.max_unauthenticated_per_address, bridge.refused, take),

@@ -182,6 +182,8 @@ class Switchboard:
             self._remember_end(sid, "Twilio says that the call is over")
 
     async def _webhook(self, request: Request) -> Webhook | Refusal:
+        if "content-length" in request.headers and "transfer-encoding" in request.headers:
+            return Refusal(400, "its length is told in two ways, as a smuggled request's is")
         body = bytearray()
         try:
             async with asyncio.timeout(BODY_WITHIN):
