@@ -59,7 +59,8 @@ class Views:
     async def metrics(self, request: Request) -> Response:
         """Prometheus text."""
         bridge = self._bridge
-        now = {"live_calls": len(bridge.live), "draining": int(bridge.draining)}
+        tasks = len(asyncio.all_tasks())
+        now = {"live_calls": len(bridge.live), "draining": int(bridge.draining), "tasks": tasks}
         return PlainTextResponse(bridge.gauges.text(now))
 
     async def public_url(self, request: Request) -> Response:

@@ -142,8 +142,8 @@ class World:
 
 
 @asynccontextmanager
-async def world(root: Path, port: int, **settings: str) -> AsyncIterator[World]:
-    account, token, model = "AC" + secrets.token_hex(16), secrets.token_hex(16), Model()
+async def world(root: Path, port: int, model: Model | None = None, **settings: str) -> AsyncIterator[World]:
+    account, token, model = "AC" + secrets.token_hex(16), secrets.token_hex(16), model or Model()
     async with serve(model.serve, "127.0.0.1", 0) as server:
         upstream = next(iter(server.sockets)).getsockname()[1]
         process = await asyncio.create_subprocess_exec(
