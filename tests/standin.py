@@ -111,7 +111,7 @@ class StandIn:
     formats: tuple[str, str] = ("audio/pcmu", "audio/pcmu")
     realtime_error: dict[str, Any] | None = None
     realtime_close: tuple[int, str] | None = None
-    rate_limits: list[dict[str, Any]] = field(default_factory=list)
+    update: dict[str, Any] = field(default_factory=dict)  # the last session.update
     # ngrok
     tunnels: list[dict[str, Any]] = field(default_factory=list)
     # the public door
@@ -120,6 +120,7 @@ class StandIn:
     origin: str = ""  # what the door believes to be its public origin
     twiml: str | None = None
     stream_url: str | None = None
+    tools: list[dict[str, Any]] = field(default_factory=list)
     private_open: bool = False
     any_path: bool = False  # one page for every path
     greeting: bytes = b""
@@ -198,6 +199,7 @@ class StandIn:
                 WebSocketRoute("/call", self._stream),
                 Route("/health", self._health),
                 Route("/metrics", self._metrics),
+                Route("/tools", self._offered),
                 Route("/{path}", self._page),
             ]
         )
@@ -271,7 +273,7 @@ class StandIn:
             await ws.send_json({"type": "error", "error": self.realtime_error})
         else:
             await ws.send_json({"type": "session.created", "session": {"id": "sess_1"}})
-            update = await ws.receive_json()
+            update = self.update = await ws.receive_json()
             self.asked.append(update["type"])
             await ws.send_json({"type": "session.updated", "session": _session(self.formats)})
         with contextlib.suppress(Exception):
@@ -335,6 +337,9 @@ class StandIn:
 
     async def _metrics(self, request: Request) -> Response:
         return PlainTextResponse("up 1\n") if self.private_open else PlainTextResponse("", 404)
+
+    async def _offered(self, request: Request) -> Response:
+        return JSONResponse(self.tools) if self.tools else PlainTextResponse("", 404)
 
     async def _page(self, request: Request) -> Response:
         return PlainTextResponse("welcome") if self.any_path else PlainTextResponse("", 404)

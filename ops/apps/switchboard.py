@@ -13,8 +13,9 @@ import asyncio
 import base64
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -311,11 +312,9 @@ class Switchboard:
                 self.idle.set()
 
     def _agent(self, terms: Terms) -> Agent:
-        settings, offered = self.settings, [*self.toolbox.definitions, tools.HANG_UP]
+        settings = self.settings
         to = settings.twilio_agent_number
         transfer_to = to if to is not None and terms.party not in (to, "") else None
-        if transfer_to is not None:
-            offered.append(tools.TRANSFER)
         return Agent(
             terms.instructions or settings.openai_instructions,
             terms.voice or settings.openai_voice,
@@ -324,10 +323,14 @@ class Switchboard:
             model=settings.openai_model,
             max_dollars=settings.max_dollars_per_call,
             greets=terms.greets,
-            tools=tuple(offered),
+            tools=self.offered(transfers=transfer_to is not None),
             transfer_to=transfer_to,
             lines=recorded_lines(),
         )
+
+    def offered(self, *, transfers: bool) -> tuple[Mapping[str, Any], ...]:
+        """The tools that the model is told of: the agent's own, the end of a call, and its transfer."""
+        return (*self.toolbox.definitions, tools.HANG_UP, *((tools.TRANSFER,) if transfers else ()))
 
     def _remember_end(self, sid: str, reason: str) -> None:
         self.book.add(sid, "ended", {"reason": reason})

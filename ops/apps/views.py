@@ -69,7 +69,8 @@ class Views:
 
     async def tools(self, request: Request) -> Response:
         """The agent's tools as the model is told of them."""
-        return JSONResponse(list(self._bridge.toolbox.definitions))
+        bridge = self._bridge
+        return JSONResponse(bridge.offered(transfers=bridge.settings.twilio_agent_number is not None))
 
     async def logs(self, socket: WebSocket) -> None:
         """The model's events of all calls as they come, without audio; read only."""

@@ -30,6 +30,8 @@ SILENCE = g711.SILENCE * FRAME
 LINE = "caller-hours"
 GREETING_WITHIN, QUIET, ANSWER_WITHIN = 2.5, 0.4, 4.0  # seconds
 AUDIBLE = -45.0  # dBFS
+INSTEAD = ("agent-moment", "agent-apology")  # recorded lines of the built-in bridge
+SURE = 10 * FRAME  # bytes: so much of an answer is awaited, and no two recordings begin alike for so long
 
 
 @dataclass
@@ -188,14 +190,18 @@ def _talk(
     speech = library.line(LINE).audio
     for index in range(0, len(speech), FRAME):
         _tick(socket, phone, speech[index : index + FRAME].ljust(FRAME, g711.SILENCE))
-    ended, before = time.monotonic(), len(phone.heard)
+    ended, before, instead = time.monotonic(), len(phone.heard), 0
     passed("speech")
-    while len(phone.heard) < before + 10 * FRAME:
+    while len(phone.heard) < before + instead + SURE:
         _tick(socket, phone, SILENCE)
+        instead = said_instead(bytes(phone.heard[before:]))
         if time.monotonic() - ended > ANSWER_WITHIN:
+            heard = (
+                "nothing was heard" if not instead else "only the bridge's own recorded sentence was heard"
+            )
             raise Broken(
                 "answer",
-                f"{ANSWER_WITHIN:g} s after the caller's words nothing was heard"
+                f"{ANSWER_WITHIN:g} s after the caller's words {heard}"
                 + (f" ({phone.faults[0]})." if phone.faults else "."),
                 "`inv validate --only openai` asks the model alone; `inv logs` shows this call",
             )
@@ -205,12 +211,23 @@ def _talk(
     passed("answer")
     call = {"accountSid": fields["AccountSid"], "callSid": fields["CallSid"]}
     socket.send(phone.message("stop", phone.frames + 2, stop=call))
-    level = g711.level(bytes(phone.heard[before:]))
+    level = g711.level(bytes(phone.heard[before + instead :]))
     if level < AUDIBLE:
         raise Broken(
             "answer", f"what came is silence ({level:.0f} dBFS).", "check the audio formats of the session"
         )
     return latency, level
+
+
+def said_instead(heard: bytes) -> int:
+    """How many bytes at the beginning are not the model's: what the built-in bridge plays while it waits."""
+    length = 0
+    while True:
+        lines = (library.line(name).audio for name in INSTEAD)
+        line = next((one for one in lines if heard[length:].startswith(one[:SURE])), None)
+        if line is None:
+            return length
+        length += len(line)
 
 
 def _until_quiet(socket: ClientConnection, phone: Phone, passed: Any) -> None:

@@ -30,6 +30,7 @@ LEAVE_OUT = {
     "__pycache__",
     "site-packages",
 }
+SPAN = 4  # lines over which one construct may be spread
 MOST_FILES, LARGEST = 2000, 512 * 1024
 
 
@@ -239,9 +240,18 @@ def judge(rule: Rule, lines: tuple[Line, ...]) -> tuple[Line, ...]:
         return ()
     return tuple(
         line
-        for line in files
-        if pattern.search(line.text) and not _comment(line.text) and not (excuse and excuse.search(line.text))
+        for index, line in enumerate(files)
+        if _begins(pattern, line, files[index + 1 : index + SPAN])
+        and not _comment(line.text)
+        and not (excuse and excuse.search(line.text))
     )
+
+
+def _begins(pattern: re.Pattern[str], line: Line, following: tuple[Line, ...]) -> bool:
+    """Whether a match begins in this line; it may end in one of the next ones of its file."""
+    after = "\n".join(one.text for one in following if one.file == line.file)
+    found = pattern.search(f"{line.text}\n{after}")
+    return found is not None and found.start() < max(1, len(line.text))
 
 
 def retires(text: str, today: date) -> bool:

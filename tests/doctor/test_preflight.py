@@ -50,6 +50,23 @@ def test_an_answer_of_silence_is_none(root: Path) -> None:
     assert "silence" in found.summary
 
 
+@pytest.mark.usefixtures("hurried")
+def test_the_bridges_own_filler_is_no_answer(root: Path) -> None:
+    """A recorded sentence that fills the silence does not hide that the model says nothing."""
+    with StandIn(answer=library.line("agent-moment").audio).up() as standin:
+        found = preflight.line(_world(standin, root))
+    assert (found.status, found.evidence["hop"]) == ("fail", "answer")
+    assert "recorded sentence" in found.summary
+
+
+def test_what_the_bridge_says_instead_is_told_apart() -> None:
+    """Fillers are counted out, one after the other; the model's own lines are not."""
+    moment, apology, hours = (library.line(f"agent-{name}").audio for name in ("moment", "apology", "hours"))
+    assert preflight.said_instead(moment + apology + hours) == len(moment) + len(apology)
+    assert preflight.said_instead(hours + moment) == 0
+    assert preflight.said_instead(b"") == 0
+
+
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """For lines that do not answer: frames at five times the pace, and less patience."""

@@ -65,6 +65,63 @@ async def handle(ws):
 }
 
 
+GOOD |= {
+    "fastify.js": """
+import Fastify from "fastify";
+import WebSocket from "ws";
+const sessions = new Map(); // one for each call, by streamSid
+fastify.post("/incoming-call", { preHandler: twilioSignature }, async (request, reply) => {
+  if (!twilio.validateRequest(token, request.headers["x-twilio-signature"], url, request.body)) return reply.code(403);
+  const response = new VoiceResponse();
+  response.connect().stream({ url: `wss://${host}/media-stream` }).parameter({ name: "caller", value: from });
+  reply.type("text/xml").send(response.toString());
+});
+fastify.get("/media-stream", { websocket: true }, (phone) => {
+  let streamSid = null;
+  const model = new WebSocket(`wss://api.openai.com/v1/realtime?model=${MODEL}`, { headers: { Authorization } });
+  model.on("open", () => model.send(JSON.stringify({
+    type: "session.update",
+    session: { type: "realtime", audio: { input: { format: { type: "audio/pcmu" } }, output: { format: { type: "audio/pcmu" } } } },
+  })));
+  const sendMark = (name) => phone.send(JSON.stringify({ event: "mark", streamSid, mark: { name } }));
+  phone.on("message", (raw) => {
+    const data = JSON.parse(raw);
+    switch (data.event) {
+      case "start": streamSid = data.start.streamSid; sessions.set(streamSid, model); break;
+      case "mark": played(data.mark.name); break;
+      case "stop": model.close(); sessions.delete(streamSid); break;
+    }
+  });
+});
+""",
+    "app.py": """
+from fastapi import FastAPI, WebSocket
+from twilio.request_validator import RequestValidator
+from twilio.twiml.voice_response import Connect, VoiceResponse
+
+app = FastAPI()
+sessions: dict[str, "Session"] = {}
+MODEL = "gpt-realtime-2.1"
+
+@app.post("/incoming-call")
+async def incoming_call(request):
+    response, connect = VoiceResponse(), Connect()
+    stream = connect.stream(url=f"wss://{HOST}/media-stream")
+    stream.parameter(name="caller", value=form["From"])
+    response.append(connect)
+    return Response(str(response), media_type="application/xml")
+
+async def relay(model, phone, stream_sid):
+    async for event in model:
+        if event["type"] == "response.output_audio.delta":
+            await phone.send_json({"event": "media", "streamSid": stream_sid, "media": {"payload": event["delta"]}})
+            await phone.send_json({"event": "mark", "streamSid": stream_sid, "mark": {"name": event["item_id"]}})
+        elif event["type"] == "conversation.item.added":
+            remember(event)
+""",
+}
+
+
 def _world(root: Path, files: dict[str, str]) -> World:
     folder = root / "websocket-server"
     (folder / "node_modules" / "old").mkdir(parents=True)
@@ -84,6 +141,16 @@ def test_each_killer_is_found_and_no_other_rule_fires(id: str, root: Path) -> No
     found = {finding.id: finding for finding in checks.ask(source.checks(world), world)}
     assert [one for one, finding in found.items() if finding.status != "ok"] == [id]
     assert found[id].summary.startswith(f"{name}:2 ")
+
+
+def test_a_construct_over_several_lines_is_found(root: Path) -> None:
+    """Templates are indented: the tag that begins the construct is named."""
+    twiml = '<Response>\n  <Start>\n    <Stream\n      url="wss://a.test/call" />\n  </Start>\n</Response>\n'
+    query = '<Connect>\n  <Stream\n    url="wss://a.test/call?id=1" />\n</Connect>\n'
+    world = _world(root, {"one-way.xml": twiml, "query.xml": query})
+    found = {one.id: one for one in checks.ask(source.checks(world), world) if one.status != "ok"}
+    assert found["source.one-way-stream"].evidence["lines"] == ["one-way.xml:2"]
+    assert found["source.stream-query"].evidence["lines"] == ["query.xml:2"]
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,13 @@ OPENAI: tuple[Fault, ...] = (
     Fault("PCM confirmed", "openai.realtime", "audio/pcm in", (Arm("openai", "session-pcm"),)),
     Fault("the beta shape", "openai.realtime", "beta_api_shape_disabled", (Arm("openai", "beta-disabled"),)),
     Fault("no quota", "openai.realtime", "insufficient_quota", (Arm("openai", "no-quota"),)),
+    Fault(
+        "the model says nothing",
+        "deep.line",
+        "recorded sentence",
+        (Arm("openai", "silent-response"),),
+        deep=True,
+    ),
     Fault("an unknown voice", "openai.realtime", "nobody", (Env({"OPENAI_VOICE": "nobody"}),)),
     Fault("hardly a token left", "openai.headroom", "5 %", (Arm("openai", "low-limits"),), deep=True),
 )
