@@ -203,9 +203,9 @@ def notes(result: Result) -> list[str]:
     sizes = result.sizes
     apart = "The bridge has one core, the load (callers and model) another."
     found = [
-        "Each call: 50 frames a second up, the model echoes each as a delta, the bridge sends it on with a "
-        "mark behind it, the mark comes back. "
-        + (apart if result.pinned else "Bridge and load share all cores."),
+        "Each call: 50 frames a second up, the model echoes each as a delta, the bridge sends it on. Relays "
+        "set a mark behind each, as the public samples do, Trunkline one for each tenth of a second; all "
+        "come back. " + (apart if result.pinned else "Bridge and load share all cores."),
         "Each frame bears a watermark in its audio; p50 and p99 are the times from the phone, through bridge "
         "and model, back to the phone, on one clock. The floor is the same load with no bridge between.",
         f"Windows of {shown(sizes.seconds, 's')} after a warm-up; figures are medians (least-most) of "
