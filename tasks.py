@@ -42,6 +42,7 @@ def _carry_out(name: str, work: Any, **options: Any) -> None:
         "only": ONLY, "offline": OFFLINE, "live": LIVE, "json": JSON,
         "attach": "Stay; Ctrl-C stops everything.",
         "take_over": "End whoever holds a port that is needed, after showing it.",
+        "serve": "Become the bridge itself, in the foreground: what a systemd slot runs.",
     }
 )  # fmt: skip
 def start(
@@ -51,11 +52,15 @@ def start(
     live: bool = False,
     attach: bool = False,
     take_over: bool = False,
+    serve: bool = False,
     json: bool = False,
 ) -> None:
     """Start the stack, wait until all of it is healthy, and prove the line."""
+    from ops.commands.serve import serve as become
     from ops.commands.start import start as command
 
+    if serve:
+        _carry_out("start", lambda settings, _: become(settings), offline=offline, live=live, running=False)
     _carry_out(
         "start",
         lambda settings, printer: command(
@@ -126,6 +131,7 @@ def status(c: Context, watch: bool = False, json: bool = False) -> None:
 @task(
     help={
         "only": "Only these checks or groups, like env,twilio.number.",
+        "at": "Prove a bridge at this address, like http://127.0.0.1:18081, as if calls came there.",
         "deep": "Ring through the public URL with two seconds of speech, too.",
         "fix": "Mend what is safe, then ask again.",
         "restore_webhook": "Give the number the voice URL back that --fix replaced.",
@@ -137,6 +143,7 @@ def validate(
     c: Context,
     only: str = "",
     deep: bool = False,
+    at: str = "",
     fix: bool = False,
     restore_webhook: bool = False,
     explain: str = "",
@@ -157,6 +164,7 @@ def validate(
             printer,
             only=_names(only),
             deep=deep,
+            at=at,
             fix=fix,
             restore_webhook=restore_webhook,
             watch=watch,

@@ -40,6 +40,9 @@ GROUPS = {"environment": "env", "ports": "port", "services": "service"}  # as pe
 DEEP_TOTAL = 2 * TOTAL  # seconds for all checks of one run, with the whole line among them
 
 
+AT_DOOR = ("webhook.signed", "webhook.stranger", "websocket.stream", "deep.line")
+
+
 def every(world: World, *, deep: bool = False) -> tuple[Check[World], ...]:
     """All checks that this stack can be asked; with `deep` also those that open a session and cost."""
     settings = world.settings
@@ -100,6 +103,25 @@ def run(
     wanted = chosen(checks, tuple(only))
     findings = ask(_with_needs(checks, wanted), world, progress=progress, total=DEEP_TOTAL if deep else TOTAL)
     return tuple(one for one in findings if one.id in wanted or one.status in ("fail", "unknown"))
+
+
+def at_door(settings: Settings, *, progress: Progress | None = None) -> tuple[Finding, ...]:
+    """Asks one bridge, at `settings.door_at`, as if calls came there: who may come in, and the whole line.
+
+    It need belong to no running stack: a slot is proven so before it gets calls.
+    """
+    world = World.of(settings, today=datetime.now(UTC).date())
+    checks = [one for one in every(world, deep=True) if one.id in AT_DOOR]
+    ids = {one.id for one in checks}
+    alone = [
+        replace(
+            one,
+            needs=tuple(n for n in one.needs if n in ids),
+            unless=tuple(u for u in one.unless if u in ids),
+        )
+        for one in checks
+    ]
+    return ask(alone, world, progress=progress, total=DEEP_TOTAL)
 
 
 def look(settings: Settings) -> World:

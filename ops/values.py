@@ -84,6 +84,19 @@ def phone_number(raw: str) -> str | Repaired:
     raise ValueError("a phone number in E.164 form, like +12025550123")
 
 
+def ipv4(raw: str) -> str:
+    try:
+        return str(ipaddress.IPv4Address(raw))
+    except ValueError:
+        raise ValueError(f"expected an IPv4 address like 127.0.0.1, got {raw[:60]!r}") from None
+
+
+def name(raw: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", raw, re.ASCII):
+        raise ValueError(f"expected letters, digits, dots and dashes, got {raw[:60]!r}")
+    return raw
+
+
 def whole_number(low: int, high: int) -> Callable[[str], int]:
     def parse(raw: str) -> int:
         if not re.fullmatch(r"\d{1,9}", raw, re.ASCII) or not low <= int(raw) <= high:

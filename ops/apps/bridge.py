@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -22,6 +23,7 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 
 from ops.apps.listener import MEDIA_PATH, Take, listener
+from ops.apps.notify import notify, tell_calls
 from ops.apps.switchboard import Switchboard
 from ops.apps.transports import FROM_PHONE
 from ops.config import Settings
@@ -34,7 +36,11 @@ log = journal.logger(__name__)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: ours drain."""
+    """uvicorn without its own signal handlers: ours drain. It tells systemd when it serves."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        notify("READY=1")
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -46,8 +52,14 @@ async def drain(bridge: Switchboard, server: uvicorn.Server) -> None:
     if bridge.draining:
         return
     bridge.draining = True
+    notify("STOPPING=1")
     log.info("bridge.draining", f"Draining: {len(bridge.live)} calls live.", live=len(bridge.live))
     await bridge.idle.wait()
+    while bridge.settings.bridge_name and bridge.tickets.fresh(time.monotonic()):
+        await asyncio.sleep(
+            0.1
+        )  # the proxy sends no more calls; the stream of the last one may be on its way
+        await bridge.idle.wait()
     server.should_exit = True
 
 
@@ -67,7 +79,8 @@ async def serve(settings: Settings, given: socket.socket | None = None, orders: 
     server = _Server(
         uvicorn.Config(
             paths,
-            host="127.0.0.1",
+
+            host=settings.websocket_address,
             port=settings.websocket_port,
             http=listener(settings.max_unauthenticated_per_address, bridge.refused, take),
             ws="websockets-sansio",
@@ -83,6 +96,7 @@ async def serve(settings: Settings, given: socket.socket | None = None, orders: 
     )
     loop = asyncio.get_running_loop()
     background = [loop.create_task(bridge.follow_public_url()), loop.create_task(bridge.watch_the_loop())]
+    background.append(loop.create_task(tell_calls(bridge.live)))
 
     told = {"signal": 0, "keeper": 0}  # how often to stop; the same order may come both ways
 
@@ -132,7 +146,8 @@ def _switchboard(settings: Settings) -> tuple[Switchboard, list[WebSocketRoute],
     from ops.apps.transports import on_websockets
 
     bridge = Switchboard(settings, on_websockets.dial)
-    return bridge, [WebSocketRoute(MEDIA_PATH, partial(on_websockets.stream, bridge))], None
+    stream = partial(on_websockets.stream, bridge)
+    return bridge, [WebSocketRoute(path, stream) for path in (MEDIA_PATH, MEDIA_PATH + "/{name}")], None
 
 
 def main() -> None:

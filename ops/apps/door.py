@@ -42,16 +42,21 @@ class Door:
     token: str
     origin: str | None  # https://… as Twilio writes it; None until the tunnel is known
     max_calls_per_hour: int
+    name: str | None = None  # of this bridge among several: what belongs to its calls comes back to it
     _opened: deque[float] = field(default_factory=deque)
 
     def stream_url(self) -> str:
         """The media stream's address as it stands in the TwiML: `wss`, or `ws` on loopback."""
-        return re.sub(r"^http", "ws", self.origin or "") + "/call"
+        return re.sub(r"^http", "ws", self.origin or "") + "/call" + self._suffix
 
     def resume_url(self) -> str:
         """Where Twilio asks what to do when a stream ended and its call did not; the fragment, which is
         neither sent nor signed, makes it ask again when nobody answers at once."""
-        return f"{self.origin}/resume#rc=4&rp=ct,rt,5xx"
+        return f"{self.origin}/resume{self._suffix}#rc=4&rp=ct,rt,5xx"
+
+    @property
+    def _suffix(self) -> str:
+        return f"/{self.name}" if self.name else ""
 
     def webhook(
         self, path: str, query: str, content_type: str, body: bytes, signatures: Sequence[str]

@@ -118,12 +118,12 @@ def _answer(listening: socket.socket) -> None:
         return
 
 
-def listen(port: int) -> socket.socket:
-    """The public port on this machine, ready to be handed on. Raises OSError."""
+def listen(port: int, address: str = "127.0.0.1") -> socket.socket:
+    """The public port at this address, ready to be handed on. Raises OSError."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(("127.0.0.1", port))
+        listening.bind((address, port))
         listening.listen(BACKLOG)
     except OSError:
         listening.close()
@@ -137,7 +137,7 @@ def main() -> int:
     journal.setup("websocket-keeper", settings.logs, level=settings.log_level, secrets=settings.secrets)
     try:
         try:
-            listening = listen(settings.websocket_port)
+            listening = listen(settings.websocket_port, settings.websocket_address)
         except OSError as problem:
             log.error(
                 "service.failed", f"Port {settings.websocket_port} cannot be listened on: {problem.strerror}."

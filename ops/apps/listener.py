@@ -15,9 +15,14 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEADERS_WITHIN = 5.0  # seconds
-MEDIA_PATH = "/call"
+MEDIA_PATH = "/call"  # behind a proxy with a bridge's name: /call/NAME
 QUICK = 1.0  # seconds in which a connection is not called slow
 Take = Callable[[asyncio.Transport, bytes, str], None]  # a connection, the request it began with, its address
+
+
+def is_media(path: str) -> bool:
+    """Whether this is the path of a media stream, with or without a bridge's name."""
+    return path == MEDIA_PATH or path.startswith(MEDIA_PATH + "/")
 
 
 class Strangers:
@@ -78,7 +83,7 @@ class Listener(H11Protocol):
             self._known()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        if self.take is None or self.scope["path"] != MEDIA_PATH:
+        if self.take is None or not is_media(self.scope["path"]):
             super().handle_websocket_upgrade(event)
             return
         self.connections.discard(self)

@@ -68,6 +68,7 @@ class Switchboard:
             settings.twilio_auth_token.reveal(),
             settings.public_url,
             settings.max_signed_calls_per_hour,
+            settings.bridge_name,
         )
         self.tickets = Tickets()
         self.toolbox = tools.Toolbox(agent_tools.TOOLS)
@@ -373,6 +374,7 @@ class Switchboard:
         return [
             Route("/twiml", self.twiml, methods=["POST"]),
             Route("/resume", self.resume, methods=["POST"]),
+            Route("/resume/{name}", self.resume, methods=["POST"]),
             Route("/status", self.status, methods=["POST"]),
             Route("/stream-status", self.status, methods=["POST"]),
             *self.views.routes(),

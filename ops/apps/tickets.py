@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+SOON = 5.0  # seconds after the webhook in which an honest stream comes
 LIFE = 30.0  # seconds in which the stream must show its ticket
 
 
@@ -52,6 +53,10 @@ class Tickets:
         ticket = Ticket(secrets.token_urlsafe(32), now + LIFE, terms or Terms(), resumed)
         self._out[call_sid] = ticket
         return ticket.secret
+
+    def fresh(self, now: float) -> bool:
+        """Whether a ticket was given out a moment ago whose stream can still be expected."""
+        return any(ticket.expires - LIFE + SOON > now for ticket in self._out.values())
 
     def redeem(self, call_sid: str, shown: str, now: float) -> Ticket | None:
         """The ticket, which from now on is used; None when it is wrong, late, used or of another call."""

@@ -15,11 +15,12 @@ from typing import Any
 from ops.config import Settings
 from ops.errors import Fault, OpsError, SettingsError
 from ops.findings import Finding, Report, ok, warn
-from ops.remote import build, deliver, outcome
+from ops.remote import build, deliver, front, outcome, proxy
 from ops.remote.abreast import Crew, together
 from ops.remote.apply import Link
-from ops.remote.deliver import Cargo, Delivery, Order
-from ops.remote.hosts import Host, choose
+from ops.remote.deliver import Cargo, Delivery, Order, Way
+from ops.remote.front import Front
+from ops.remote.hosts import Host, choose, read
 from ops.report import Printer
 
 Work = Callable[[Link, threading.Event], dict[str, Any]]
@@ -49,6 +50,7 @@ class DeployOptions:
 def deploy(settings: Settings, printer: Printer, hosts: str, options: DeployOptions) -> Report:
     """Ship this project: the first host alone, then the others; the first failure stops the rest."""
     chosen = _chosen(settings, hosts, "deploy")
+    fronts = _fronts(settings, chosen)
     order = _order(settings, options.reason or "deploy", options.take_lock, options.keep)
     words = (*options.words(), *(["--dry-run"] if options.dry_run else []))
     with _alone(settings), Crew(chosen) as crew:
@@ -61,20 +63,28 @@ def deploy(settings: Settings, printer: Printer, hosts: str, options: DeployOpti
             salt = secrets.token_hex(8) if options.again else ""
             loads = {one.host.name: _load(settings, project, one, salt, printer) for one in asked}
             if options.dry_run:
-                planned = _all(
-                    crew, chosen, lambda link, _: deliver.plan(link, loads[link.host.name], order), printer
-                )
+                ways = _ways(crew, asked, fronts, order)
+
+                def planned_on(link: Link, _: threading.Event) -> dict[str, Any]:
+                    return deliver.plan(link, loads[link.host.name], order, ways.get(link.host.name))
+
+                planned = _all(crew, chosen, planned_on, printer)
                 report = _report(settings, "deploy", planned, words)
-                return report.plus(*(_planned(one) for one in planned if one.found), *_left(project))
+                return report.plus(
+                    *(_planned(one) for one in planned if one.found),
+                    *_left(project),
+                    *_without_slots(asked, fronts),
+                )
         except Interrupted as stop:
             return replace(_report(settings, "deploy", stop.done, words), interrupted=True)
-        shipped, interrupted = _shipped(crew, loads, order, options.wave, printer)
+        ways = _ways(crew, asked, fronts, order)
+        shipped, interrupted = _shipped(crew, loads, order, ways, options.wave, printer)
     report = replace(_report(settings, "deploy", shipped, words), interrupted=interrupted)
-    return report.plus(*_left(project), *_open_files(settings, chosen), *_without_units(asked))
+    return report.plus(*_left(project), *_open_files(settings, chosen), *_without_slots(asked, fronts))
 
 
 def _shipped(
-    crew: Crew, loads: dict[str, Cargo], order: Order, size: int, printer: Printer
+    crew: Crew, loads: dict[str, Cargo], order: Order, ways: dict[str, Way], size: int, printer: Printer
 ) -> tuple[tuple[Delivery, ...], bool]:
     """Wave after wave, up to the first in which a host failed; and whether Ctrl-C ended it."""
 
@@ -82,7 +92,8 @@ def _shipped(
         def tell(name: str, told: str) -> None:
             printer.progress(f"{name} │ {told}")
 
-        return deliver.ship(link, stopped, loads[link.host.name], order, tell)
+        name = link.host.name
+        return deliver.ship(link, stopped, loads[name], order, tell, ways.get(name))
 
     shipped: tuple[Delivery, ...] = ()
     interrupted = False
@@ -104,12 +115,19 @@ def rollback(
     chosen = _chosen(settings, hosts, "rollback")
     order = _order(settings, "rollback", take_lock, 0)
 
-    def work(link: Link, stopped: threading.Event) -> dict[str, Any]:
-        return deliver.go_back(link, stopped, order, to=to or None, dry=dry_run)
-
+    fronts = _fronts(settings, chosen)
     words = ("rollback", *([f"--to={to}"] if to else []), *(["--dry-run"] if dry_run else []))
     with _alone(settings), Crew(chosen) as crew:
         try:
+            asked = _asked(crew, printer)
+            if any(one.result.state != "ok" for one in asked):
+                return _report(settings, "rollback", asked, words)
+            ways = _ways(crew, asked, fronts, order)
+
+            def work(link: Link, stopped: threading.Event) -> dict[str, Any]:
+                way = ways.get(link.host.name)
+                return deliver.go_back(link, stopped, order, to=to or None, dry=dry_run, way=way)
+
             return _report(settings, "rollback", _all(crew, chosen, work, printer), words)
         except Interrupted as stop:
             return replace(_report(settings, "rollback", stop.done, words), interrupted=True)
@@ -263,6 +281,12 @@ def _planned(one: Delivery) -> Finding:
         f"would send {found['files_to_send']} files ({megabytes:.1f} MB), install releases/{found['to']}"
         f" below {found['base']}, switch current to it, and keep {found['keep']} releases"
     )
+    if found.get("slot"):
+        drains = ", ".join(found["drains"]) or "none"
+        told += (
+            f"; {'start' if found['starts'] else 'keep'} slot {found['slot']}, prove it with validate --deep,"
+            f" lead new calls to it on {', '.join(found['proxies'])}, and drain: {drains}"
+        )
     return ok(f"plan.{one.host.name}", f"{one.host.name}: {told}.", **found)
 
 
@@ -273,9 +297,39 @@ def _left(project: build.Project) -> tuple[Finding, ...]:
     return (warn("deploy.uncommitted", told, fix="commit them, or add --dirty"),)
 
 
-def _without_units(asked: Sequence[Delivery]) -> tuple[Finding, ...]:
-    """Units and slots need systemd; without, the release runs under our own supervisor."""
-    names = ",".join(one.host.name for one in asked)
-    told = "No systemd units and slots were set up: the release runs under Trunkline's own supervisor."
-    fix = shlex.join(["inv", "-H", names, "start"]) + " puts it to work"
-    return (warn("deploy.units", told, fix=fix),)
+def _fronts(settings: Settings, chosen: Sequence[Host]) -> dict[str, Front]:
+    """What stands before each host, by [proxy] and the roles in ops.toml; empty without a proxy."""
+    found, faults = proxy.read(settings.table)
+    if faults:
+        raise SettingsError(faults, settings.vendors)
+    inventory, _ = read(settings.table)
+    fronts = {host.name: front.before(host, found, inventory) for host in chosen if host.role != "proxy"}
+    return {name: one for name, one in fronts.items() if one is not None}
+
+
+def _ways(crew: Crew, asked: Sequence[Delivery], fronts: dict[str, Front], order: Order) -> dict[str, Way]:
+    """How calls come to each host that can have slots. Hosts of one wave tell a proxy one after the other."""
+    lock = threading.Lock()
+
+    def direct(front: Front, slot: str) -> None:
+        with lock:
+            for host in front.proxies:
+                deliver.direct(crew.link(host), front, slot, order)
+
+    able = [one.host.name for one in asked if not one.found.get("obstacle")]
+    return {name: Way(fronts[name], direct) for name in able if name in fronts}
+
+
+def _without_slots(asked: Sequence[Delivery], fronts: dict[str, Front]) -> tuple[Finding, ...]:
+    """The hosts where a release runs under our own supervisor, and why no units and slots were set up."""
+    left = {
+        one.host.name: one.found.get("obstacle") or "ops.toml has no [proxy] to lead calls to slots"
+        for one in asked
+        if one.host.name not in fronts or one.found.get("obstacle")
+    }
+    if not left:
+        return ()
+    reasons = "; ".join(f"{name}: {why}" for name, why in left.items())
+    told = f"No systemd units and slots were set up ({reasons}): the release runs under our own supervisor."
+    fix = shlex.join(["inv", "-H", ",".join(left), "start"]) + " puts it to work"
+    return (warn("deploy.units", told, fix=fix, reasons=left),)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ops import checks
 from ops.config import Settings
 from ops.doctor import book, fixes
+from ops.errors import OpsError
 from ops.findings import Check, Finding, Report
 from ops.report import Printer
 from ops.world import World
@@ -20,14 +22,15 @@ def validate(
     *,
     only: tuple[str, ...] = (),
     deep: bool = False,
+    at: str = "",
     fix: bool = False,
     restore_webhook: bool = False,
     watch: bool = False,
 ) -> Report:
     """Ask every question and give every answer; with `fix`, mend what is safe and ask again.
 
-    `deep` rings through the public URL with two seconds of speech; `watch` asks again every few
-    seconds until Ctrl-C.
+    `deep` rings through the public URL with two seconds of speech; `watch` asks again every few seconds
+    until Ctrl-C. `at` proves the bridge at that address alone, as if calls came there.
     """
 
     def ask() -> tuple[Finding, ...]:
@@ -36,6 +39,8 @@ def validate(
             def tell(check: Check[World], finding: Finding | None) -> None:
                 asking.tell(check.id, check.question, finding)
 
+            if at:
+                return checks.at_door(_through(settings, at), progress=tell)
             return checks.run(settings, only=only, deep=deep, progress=tell)
 
     mended: tuple[Finding, ...] = ()
@@ -68,6 +73,15 @@ def _row(check: Check[World], settings: Settings) -> dict[str, object]:
         "mode": settings.vendors.get(check.id.partition(".")[0]),
         "deadline": check.deadline,
     }
+
+
+def _through(settings: Settings, at: str) -> Settings:
+    parts = urlsplit(at)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+        raise OpsError(
+            f"--at: expected http://ADDRESS:PORT, got {at[:80]!r}.", fix="give the bridge's own address"
+        )
+    return replace(settings, door_at=at)
 
 
 def explain(settings: Settings, printer: Printer, id: str) -> Report | None:

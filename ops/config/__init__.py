@@ -125,6 +125,12 @@ class Settings:
     )
     webapp_port: int = _var(_PORTS, "the private page", _port, 3000)
     websocket_port: int = _var(_PORTS, "the public door and the bridge", _port, 8081)
+    websocket_address: str = _var(
+        _PORTS, "where it listens: 0.0.0.0 for a proxy on another host", values.ipv4, "127.0.0.1"
+    )
+    bridge_name: str | None = _var(
+        _PORTS, "this bridge among several behind one proxy: a part of its stream's path", values.name, None
+    )
     ngrok_port: int = _var(_PORTS, "the ngrok agent's API", _port, 4040)
     simulator_port: int = _var(
         _PORTS, "the first simulator; the others follow it", values.whole_number(1, 65533), 8101
@@ -178,6 +184,7 @@ class Settings:
     sources: Mapping[str, str] = field(default_factory=dict)
     vendors: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[Finding, ...] = ()
+    door_at: str | None = None  # where checks reach the public door, in place of its own address
     table: Mapping[str, Any] = field(default_factory=dict)  # ops.toml: services and hosts
 
     @staticmethod

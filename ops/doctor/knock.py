@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
 from xml.etree import ElementTree
 
 from ops.config import Settings
@@ -91,7 +92,7 @@ def webhook(
 ) -> Answer:
     """POSTs the voice webhook to `url`, rightly signed unless another signature is given."""
     fields = fields or form(settings)
-    with Http(url, timeout=timeout) as http:
+    with Http(reached(settings, url), timeout=timeout) as http:
         return http.post("", fields, headers={HEADER: signature or sign(settings, url, fields)})
 
 
@@ -100,8 +101,18 @@ def stream(
     settings: Settings, url: str, *, signature: str | None = None, timeout: float = 4.0
 ) -> Iterator[Opened]:
     """Opens the media stream at `url` and sends nothing: no session is opened upstream."""
-    with opened(url, headers={HEADER: signature or sign(settings, url)}, timeout=timeout) as connection:
+    headers = {HEADER: signature or sign(settings, url)}
+    with opened(reached(settings, url), headers=headers, timeout=timeout) as connection:
         yield connection
+
+
+def reached(settings: Settings, url: str) -> str:
+    """Where a public URL is asked: there, or at one bridge of this machine (`validate --at`)."""
+    if settings.door_at is None:
+        return url
+    parts, door = urlsplit(url), urlsplit(settings.door_at)
+    scheme = door.scheme.replace("http", "ws") if parts.scheme.startswith("ws") else door.scheme
+    return urlunsplit((scheme, door.netloc, parts.path, parts.query, ""))
 
 
 def sign(settings: Settings, url: str, fields: Mapping[str, str] | None = None) -> str:

@@ -6,6 +6,7 @@ step again finds what is already done.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import io
 import json
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,21 @@ from ops.errors import OpsError
 from ops.remote import build, receiver
 from ops.remote.abreast import Crew, state_of
 from ops.remote.apply import Link
+from ops.remote.front import Front
 from ops.remote.hosts import Host
 from ops.remote.outcome import HostResult
 from ops.remote.screen import safe
 
 BUNDLE = 8 << 20  # bytes; what has arrived in one is not sent again after a cut
 ANSWER = 4 << 20
+LOADER = """\
+import sys, types
+for name, source in {rows!r}:
+    module = sys.modules[name] = types.ModuleType(name)
+    exec(compile(source, name, "exec"), module.__dict__)
+sys.modules[{last!r}].main()
+"""
+Steps = tuple[Mapping[str, Any], ...]
 Tell = Callable[[str, str], None]  # host, what is being done
 
 
@@ -40,6 +51,14 @@ class Order:
     reason: str
     take: bool = False
     keep: int = 5
+
+
+@dataclass(frozen=True)
+class Way:
+    """How calls come to a host: its slots, and who tells the proxies before several hosts."""
+
+    front: Front
+    direct: Callable[[Front, str], None]
 
 
 @dataclass(frozen=True)
@@ -56,14 +75,14 @@ class Cargo:
 
 
 def ask(link: Link, *steps: Mapping[str, Any], **common: Any) -> dict[str, Any]:
-    """Have the host's Python carry out some steps of ops/remote/receiver.py; raises what it refuses."""
-    source = inspect.getsource(receiver).encode()
+    """Have the host's Python carry out some steps of ops/remote/receiver; raises what it refuses."""
+    source = program()
     word = secrets.token_hex(8)
     text = json.dumps({"base": link.host.path, "word": word, "steps": steps, **common}).encode()
-    program = f"import sys; exec(compile(sys.stdin.buffer.read({len(source)}), 'receiver', 'exec'))"
+    loader = f"import sys; exec(compile(sys.stdin.buffer.read({len(source)}), 'receiver', 'exec'))"
     out, err = bytearray(), bytearray()
     code = link.run(
-        f'python3 -c "{program}"',
+        f'python3 -c "{loader}"',
         out=lambda data: out.extend(data[: ANSWER - len(out)]),
         err=lambda data: err.extend(data[: 65536 - len(err)]),
         stdin=source + text,
@@ -80,6 +99,17 @@ def ask(link: Link, *steps: Mapping[str, Any], **common: Any) -> dict[str, Any]:
     if "refused" in found:
         raise OpsError(f"{link.host.name}: {safe(str(found['refused']))}", fix=safe(str(found.get("fix"))))
     return dict(found["ok"])
+
+
+@cache
+def program() -> bytes:
+    """The modules of ops/remote/receiver as one text: each becomes a module again, then the last one runs."""
+    package = receiver.__name__
+    rows = [
+        (f"{package}.{name}", inspect.getsource(importlib.import_module(f"{package}.{name}")))
+        for name in receiver.MODULES
+    ]
+    return LOADER.format(rows=rows, last=rows[-1][0]).encode()
 
 
 def cargo(
@@ -143,11 +173,14 @@ class Stopped(Exception):
     """Ctrl-C between two steps."""
 
 
-def ship(link: Link, stopped: threading.Event, load: Cargo, order: Order, tell: Tell) -> dict[str, Any]:
-    """Bring a release onto the host and put it in force."""
+def ship(
+    link: Link, stopped: threading.Event, load: Cargo, order: Order, tell: Tell, way: Way | None = None
+) -> dict[str, Any]:
+    """Bring a release onto the host and put it in force; with `way`, in a slot that is proven first."""
     name = link.host.name
     wanted = {"do": "missing", "hashes": list(load.contents)}
-    with _locked(link, order, wanted) as (mine, lacks):
+    looking = [way.front.looking(load.id)] if way else []
+    with _locked(link, order, wanted, *looking, {"do": "facts"}) as (mine, lacks):
         tell(name, f"release {load.id}")
         sent = 0
         for packed in _bundles(load, lacks["missing"]):
@@ -159,36 +192,70 @@ def ship(link: Link, stopped: threading.Event, load: Cargo, order: Order, tell: 
             ask(link, {"do": "absorb", "bundle": bundle}, **mine)
         _go_on(stopped)
         tell(name, "installing")
-        told = ask(
-            link,
-            {"do": "install", "manifest": load.manifest, "env": load.env},
-            {"do": "switch", "id": load.id},
-            {"do": "prune", "keep": order.keep},
-            {"do": "unlock"},
-            **mine,
-        )
+        install = {"do": "install", "manifest": load.manifest, "env": load.env}
+        last = ({"do": "prune", "keep": order.keep}, {"do": "unlock"})
+        switch = {"do": "switch", "id": load.id}
+        told = _switched(link, mine, way, lacks, load.id, (install,), switch, last, deep=True)
     tell(name, f"{load.id} is in force")
     return {**told, "sent_bytes": sent}
 
 
-def plan(link: Link, load: Cargo, order: Order) -> dict[str, Any]:
+def _switched(
+    link: Link, mine: Mapping[str, Any], way: Way | None, found: Mapping[str, Any], release: str,
+    first: Steps, switch: Mapping[str, Any], last: Steps, *, deep: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """The steps from a release that has arrived to one in force: one request, which the host carries out
+    to its end also when the link is cut. Proxies on other hosts are told between two requests."""
+    if way is None:
+        return ask(link, *first, switch, *last, **mine)
+    slot = found["slot"]
+    if slot is None:
+        busy = ", ".join(f"{name} {told}" for name, told in found["slots"].items())
+        fix = "wait for calls to end; at worst `systemctl kill -s KILL trunkline@SLOT` ends them"
+        raise OpsError(f"{link.host.name}: every slot still has calls: {safe(busy)}.", fix=fix)
+    front = way.front
+    begin = (*first, front.starting(release, slot, found["base"], deep=deep), {**switch, "slot": slot})
+    end = (front.draining(), *last)
+    if not front.proxies:
+        return ask(link, *begin, front.balancing(slot), *end, **mine) | {"slot": slot}
+    told = ask(link, *begin, **mine)
+    way.direct(front, slot)
+    return told | ask(link, *end, **mine) | {"slot": slot}
+
+
+def direct(link: Link, front: Front, slot: str, order: Order) -> None:
+    """Have a proxy host lead new calls to this slot."""
+    with _locked(link, order, {"do": "weights"}) as (mine, found):
+        ask(link, front.balancing(slot, found["weights"]), {"do": "unlock"}, **mine)
+
+
+def plan(link: Link, load: Cargo, order: Order, way: Way | None = None) -> dict[str, Any]:
     """What `ship` would do, asked without changing anything."""
-    facts = ask(link, {"do": "facts"}, {"do": "missing", "hashes": list(load.contents)})
+    looking = [way.front.looking(load.id)] if way else []
+    facts = ask(link, {"do": "facts"}, {"do": "missing", "hashes": list(load.contents)}, *looking)
     missing = facts["missing"]
+    slots = {key: facts[key] for key in ("slot", "starts", "drains", "slots")} if way else {}
+    proxies = {"proxies": [one.name for one in way.front.proxies] or [link.host.name]} if way else {}
     return {
         "from": facts["current"], "to": load.id, "files_to_send": len(missing),
         "bytes_to_send": sum(_size(load.contents[one]) for one in missing), "keep": order.keep,
-        "base": facts["base"], "lock": facts["lock"] and facts["lock"].get("holder"),
+        "base": facts["base"], "lock": facts["lock"] and facts["lock"].get("holder"), **slots, **proxies,
     }  # fmt: skip
 
 
 def go_back(
-    link: Link, stopped: threading.Event, order: Order, *, to: str | None, dry: bool
+    link: Link, stopped: threading.Event, order: Order, *, to: str | None, dry: bool, way: Way | None = None
 ) -> dict[str, Any]:
-    """Put the release before in force again; the one in force is marked bad."""
-    with _locked(link, order) as (mine, _):
+    """Put the release before in force again; the one in force is marked bad. What was proven once is not
+    proven again, so that this takes seconds."""
+    with _locked(link, order, {"do": "back", "to": to}) as (mine, found):
         _go_on(stopped)
-        return ask(link, {"do": "rollback", "to": to, "dry": dry}, {"do": "unlock"}, **mine)
+        if dry:
+            return found | ask(link, {"do": "unlock"}, **mine)
+        if way:
+            found |= ask(link, {"do": "facts"}, way.front.looking(found["to"]))
+        switch = {"do": "rollback", "to": found["to"]}
+        return _switched(link, mine, way, found, found["to"], (), switch, ({"do": "unlock"},), deep=False)
 
 
 @contextmanager

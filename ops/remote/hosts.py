@@ -18,7 +18,7 @@ PATH = re.compile(r"/?(?!-)[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", re.ASCII)
 TARGET = re.compile(
     r"(?:(?P<user>[^@]*)@)?(?:\[(?P<ipv6>[^\]]*)\]|(?P<address>[^@:\[\]]*))(?::(?P<port>[^:]*))?"
 )
-KEYS = ("address", "user", "port", "path", "key", "jump", "env_file", "groups")
+KEYS = ("address", "user", "port", "path", "key", "jump", "env_file", "groups", "role", "inside", "slot_port")
 EXPECTED = "a name from [hosts] of ops.toml or ~/.ssh/config, or user@host:port"
 
 
@@ -28,6 +28,8 @@ class Host:
 
     `address` is a host name, an IP address or an alias of ~/.ssh/config; None leaves the choice to that
     file. `path` holds the releases: absolute, or below the login's home. `jump` is a host to go through.
+    A host with the role `proxy` has no slots of its own; `inside` is the address at which it reaches this
+    one, whose first slot listens on `slot_port`.
     """
 
     name: str
@@ -39,6 +41,9 @@ class Host:
     jump: str | None = None
     env_file: str | None = None
     groups: tuple[str, ...] = ()
+    role: str = ""
+    inside: str | None = None
+    slot_port: int = 18081
 
     @property
     def target(self) -> tuple[object, ...]:
@@ -130,6 +135,9 @@ def _faults(name: str, row: Any) -> list[Fault]:
         "port": "port" in row and not (type(row["port"]) is int and 1 <= row["port"] <= 65535),
         "path": not PATH.fullmatch(str(row.get("path", "x"))) or ".." in str(row.get("path", "")).split("/"),
         "jump": "jump" in row and parse(str(row["jump"])) is None,
+        "role": row.get("role", "") not in ("", "proxy"),
+        "inside": not re.fullmatch(r"[A-Za-z0-9.-]+|[0-9A-Fa-f:]+", str(row.get("inside", "x")), re.ASCII),
+        "slot_port": not (type(first := row.get("slot_port", 1024)) is int and 1024 <= first <= 65000),
         "key": not isinstance(row.get("key", ""), str),
         "env_file": not isinstance(row.get("env_file", ""), str),
         "groups": not isinstance(groups, list) or not all(NAME.fullmatch(str(group)) for group in groups),

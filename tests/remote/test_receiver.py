@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from ops.remote import build, deliver, receiver
-from ops.remote.receiver import Base, Refusal
+from ops.remote import build, deliver
+from ops.remote.receiver.files import Refusal
+from ops.remote.receiver.program import answer
 
 OURS = {"token": "t", "holder": "ann@desk", "place": "p", "reason": "r", "take": False}
 
@@ -49,7 +50,7 @@ def test_killed_at_any_moment_it_is_old_or_new(tmp_path: Path) -> None:
 
     def ship(text: str, *, after: float | None) -> None:
         request = {"base": str(path), "word": "w", "steps": steps(path, text, keep=2), **OURS}
-        argv = [sys.executable, receiver.__file__]
+        argv = [sys.executable, "-c", deliver.program().decode()]
         with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as one:
             try:
                 out, _ = one.communicate(json.dumps(request).encode(), timeout=after)
@@ -72,7 +73,7 @@ def test_old_releases_go_but_not_those_in_use(tmp_path: Path) -> None:
     path = tmp_path / "base"
 
     def ship(text: str) -> None:
-        Base(str(path)).answer({"steps": steps(path, text, keep=1), **OURS})
+        answer(str(path), {"steps": steps(path, text, keep=1), **OURS})
 
     ship("0")
     used = (path / "current").resolve()
@@ -90,17 +91,17 @@ def test_old_releases_go_but_not_those_in_use(tmp_path: Path) -> None:
 def test_back_is_where_we_came_from(tmp_path: Path) -> None:
     """Not two steps back after a failed deploy, not onto a bad one, not onto one that is not complete."""
     path = tmp_path / "base"
-    base = Base(str(path))
+    base = str(path)
     ids = {}
     for text in ("a", "b", "c"):
-        base.answer({"steps": steps(path, text), **OURS})
+        answer(base, {"steps": steps(path, text), **OURS})
         ids[text] = cargo(text).id
     (path / "releases/000000000000").mkdir()
     back = {"steps": [{"do": "lock"}, {"do": "rollback"}, {"do": "unlock"}], **OURS}
-    assert base.answer(back)["to"] == ids["b"]
-    assert base.answer(back)["to"] == ids["a"]
+    assert answer(base, back)["to"] == ids["b"]
+    assert answer(base, back)["to"] == ids["a"]
     with pytest.raises(Refusal, match="no earlier good release"):
-        base.answer(back)
+        answer(base, back)
     assert in_force(path) == "a"
 
 
@@ -113,27 +114,27 @@ def test_a_damaged_upload_is_noticed(tmp_path: Path) -> None:
         member.size = 1
         archive.addfile(member, io.BytesIO(b"y"))
     with pytest.raises(Refusal, match="damaged on its way"):
-        Base(str(path)).answer({"steps": asked, **OURS})
+        answer(str(path), {"steps": asked, **OURS})
     assert not (path / "current").exists()
     release = tmp_path / "good"
-    Base(str(release)).answer({"steps": steps(release, "x"), **OURS})
+    answer(str(release), {"steps": steps(release, "x"), **OURS})
     (release / "current/agent.txt").write_text("changed on the host")
     with pytest.raises(Refusal, match="not what was shipped"):
-        Base(str(release)).answer({"steps": steps(release, "x"), **OURS})
+        answer(str(release), {"steps": steps(release, "x"), **OURS})
 
 
 def test_a_lost_lock_stops_everything(tmp_path: Path) -> None:
     """Who no longer holds the lock can change nothing."""
     path = tmp_path / "base"
-    base = Base(str(path))
-    base.answer({"steps": [{"do": "lock"}], **OURS})
+    base = str(path)
+    answer(base, {"steps": [{"do": "lock"}], **OURS})
     theirs = OURS | {"token": "u", "place": "q", "holder": "bob@desk"}
     with pytest.raises(Refusal, match="ann@desk deploys here"):
-        base.answer({"steps": [{"do": "lock"}], **theirs})
-    base.answer({"steps": [{"do": "lock", "take": True}], **theirs})
+        answer(base, {"steps": [{"do": "lock"}], **theirs})
+    answer(base, {"steps": [{"do": "lock", "take": True}], **theirs})
     for step in steps(path, "x")[1:]:
         with pytest.raises(Refusal, match="went to bob@desk"):
-            base.answer({"steps": [step], **OURS})
+            answer(base, {"steps": [step], **OURS})
     assert not (path / "releases").exists()
 
 
@@ -157,6 +158,6 @@ def test_a_manifest_cannot_lead_out_of_its_release(tmp_path: Path, row: dict[str
     manifest["files"] = [{**manifest["files"][1], **row}]
     asked[2]["manifest"] = manifest
     with pytest.raises(Refusal, match=r"leads out|not named by its hash"):
-        Base(str(path)).answer({"steps": asked, **OURS})
+        answer(str(path), {"steps": asked, **OURS})
     assert sorted(os.listdir(tmp_path)) == ["base", "x"]  # noqa: PTH208
     assert not (path / "current").exists()

@@ -1,0 +1,114 @@
+"""The folder of releases on a host: where things are, who holds it, what was done to it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+import shutil
+import sysconfig
+import time
+from pathlib import Path
+from typing import Any
+
+from ops.remote.receiver.files import ID, Refusal, settle, write
+
+
+class Base:
+    """The folder of releases, its lock and its records."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path) if path.startswith("/") else Path.home() / path
+
+    def facts(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What a plan depends on."""
+        libc, version = platform.libc_ver()
+        return {
+            "python": platform.python_version(),
+            "platform": sysconfig.get_platform(),
+            "libc": f"{libc}-{version}",
+            "uv": shutil.which("uv") is not None,
+            "systemd": Path("/run/systemd/system").is_dir(),
+            "base": str(self.path),
+            "current": self.current(),
+            "slot": self.slot(),
+            "free": shutil.disk_usage(next(p for p in (self.path, *self.path.parents) if p.is_dir())).free,
+            "lock": self.read("lock.json"),
+        }
+
+    def lock(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Take the lock; one left behind by a dead run of the same project may be taken over."""
+        held = self.read("lock.json")
+        if held and held["place"] != request["place"] and not request["take"]:
+            raise Refusal(
+                f"{held['holder']} deploys here since {held['since']} ({held['reason']}).",
+                "wait for it; if it is dead, add --take-lock",
+            )
+        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        kept = {key: request[key] for key in ("token", "holder", "place", "reason")}
+        write(self.path / "lock.json", json.dumps(kept | {"since": since}).encode())
+        return {}
+
+    def unlock(self, request: dict[str, Any]) -> dict[str, Any]:
+        (self.path / "lock.json").unlink()
+        return {}
+
+    def holds(self, token: str) -> None:
+        held = self.read("lock.json")
+        if not held or held["token"] != token:
+            raise Refusal(
+                f"The lock went to {(held or {}).get('holder', 'nobody')}.", "see who deploys, then again"
+            )
+
+    def current(self) -> str | None:
+        """The release in force, directly or by its slot."""
+        link = self.path / "current"
+        return link.resolve().name if link.is_symlink() else None
+
+    def slot(self) -> str | None:
+        """The slot in force; None where a release is in force without one."""
+        try:
+            found = (self.path / "current").readlink()
+        except OSError:
+            return None
+        return found.name if found.parent.name == "slots" else None
+
+    def in_slots(self) -> set[str]:
+        """The releases that slots are linked to."""
+        return {one.readlink().name for one in (self.path / "slots").glob("*") if one.is_symlink()}
+
+    def release(self, id: str) -> Path:
+        if not ID.fullmatch(id):
+            raise Refusal(f"{id!r} names no release.", "inv -H … releases shows what there is")
+        (self.path / "releases").mkdir(exist_ok=True)
+        return self.path / "releases" / id
+
+    def complete(self) -> list[Path]:
+        found = [path.parent for path in (self.path / "releases").glob("[0-9a-f]*/COMPLETE")]
+        return sorted(found, key=lambda one: (one / "COMPLETE").stat().st_mtime_ns, reverse=True)
+
+    def before(self, now: str | None) -> str | None:
+        """The release that was in force before `now`, complete and good; of several the latest."""
+        rows = []
+        with contextlib.suppress(FileNotFoundError), (self.path / "history.jsonl").open() as file:
+            for line in file:
+                with contextlib.suppress(ValueError):  # the last line may have been cut off
+                    rows.append(json.loads(line))
+        seen = {one.name for one in self.complete() if not (one / "BAD").exists()}
+        for row in reversed(rows):
+            if row["to"] == now and row["from"] in seen and row["from"] != now:
+                return str(row["from"])
+        earlier = [row["to"] for row in reversed(rows) if row["to"] in seen and row["to"] != now]
+        return str(earlier[0]) if earlier else None
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        try:
+            found = json.loads((self.path / name).read_text())
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    def append(self, name: str, row: dict[str, Any]) -> None:
+        with (self.path / name).open("a") as file:
+            file.write(json.dumps(row) + "\n")
+            settle(file)

@@ -1,0 +1,200 @@
+"""systemd on a host: a release started in a free slot, proven there, and what is no more in force drained."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import pwd
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ops.remote.receiver.base import Base
+from ops.remote.receiver.files import Refusal, link, run, write
+from ops.remote.receiver.plan import Slot, leftovers, slot_for
+
+UNIT = Path("/etc/systemd/system/trunkline@.service")
+LIVES = {"active": "running", "reloading": "running", "activating": "running", "deactivating": "leaving"}
+
+
+class Units:
+    """The slots of a folder of releases, each an instance of one template unit."""
+
+    def __init__(self, base: Base) -> None:
+        self.base = base
+
+    def slot(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Run a release in a slot of its own beside the one in force, and prove it there.
+
+        Nothing is in force yet afterwards. A release that does not come up, or fails its proof, is stopped
+        again, and what is in force has not noticed.
+        """
+        slots, release, name = self._slots(request["ports"]), request["id"], request["slot"]
+        one = next(one for one in slots if one.name == name)
+        if one.state == "leaving" or (one.state == "running" and one.release != release):
+            raise Refusal(f"Slot {name} was taken meanwhile.", "deploy again")
+        for other in leftovers(slots, self.base.slot(), name):
+            _systemctl("stop", "--no-block", _unit(other))
+        if one.state == "free":
+            self._set_up(name, request)
+            _systemctl("reset-failed", _unit(name))
+            if _systemctl("start", _unit(name)).returncode:
+                self._give_up(name, "does not come up")
+        self._prove(name, request["ports"][name], request)
+        return {"started": one.state == "free"}
+
+    def look(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Which slot a release would get, which ones would drain, and what each says of itself now."""
+        slots = self._slots(request["ports"])
+        chosen = slot_for(slots, self.base.slot(), request["id"])
+        return {
+            "slots": {one.name: _status(one.name) or one.state for one in slots},
+            "slot": chosen.name if chosen else None,
+            "starts": chosen is not None and chosen.state == "free",
+            "drains": leftovers(slots, chosen.name if chosen else None),
+        }
+
+    def drain(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Let every slot but the one in force finish its calls and leave; nobody waits for it."""
+        now, slots = self.base.slot(), self._slots(request["ports"])
+        for one in slots:
+            _systemctl("enable" if one.name == now else "disable", _unit(one.name))
+        drains = leftovers(slots, now)
+        for name in drains:
+            _systemctl("stop", "--no-block", _unit(name))
+        return {"drains": drains}
+
+    def _slots(self, ports: dict[str, int]) -> list[Slot]:
+        return [Slot(name, self._release(name), _state(name)) for name in ports]
+
+    def _release(self, name: str) -> str | None:
+        try:
+            return (self.base.path / "slots" / name).readlink().name
+        except OSError:
+            return None
+
+    def _set_up(self, name: str, request: dict[str, Any]) -> None:
+        """The service's user, its files, the template unit, and this slot's link and ports."""
+        user = request["user"]
+        with contextlib.suppress(FileExistsError):
+            (self.base.path / "slots").mkdir()
+        try:
+            owner = pwd.getpwnam(user)
+        except KeyError:
+            argv = ["useradd", "--system", "--user-group", "--no-create-home", "--shell=/usr/sbin/nologin"]
+            run(
+                [*argv, f"--home-dir={self.base.path}", user],
+                self.base.path,
+                f"the user {user} cannot be made",
+            )
+            owner = pwd.getpwnam(user)
+        release = self.base.release(request["id"])
+        _give(self.base.path / "shared/logs", owner)
+        env = (release / ".env").resolve()
+        for path in (env.parent, env) if env.parent.name == "env" else (env,):
+            with contextlib.suppress(FileNotFoundError):
+                os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+        write(self.base.path / f"slots/{name}.env", request["env"][name].encode())
+        link(self.base.path / f"slots/{name}", f"../releases/{release.name}")
+        if not UNIT.exists() or UNIT.read_text() != request["unit"]:
+            write(UNIT, request["unit"].encode(), 0o644)
+            _systemctl("daemon-reload")
+
+    def _prove(self, name: str, port: int, request: dict[str, Any]) -> None:
+        status = _health(port)
+        if status != 200:
+            self._give_up(name, f"is not healthy: /health says {status}")
+        if not request["deep"]:
+            return
+        at = f"http://127.0.0.1:{port}"
+        done = subprocess.run(
+            ["./inv", "validate", "--deep", f"--at={at}", "--json"],
+            cwd=self.base.path / f"slots/{name}", stdin=subprocess.DEVNULL, capture_output=True, timeout=120,
+            user=request["user"], group=request["user"], extra_groups=[], check=False,
+            env={"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.base.path)},
+        )  # fmt: skip
+        if done.returncode:
+            self._give_up(name, f"fails validate --deep: {_failed(done)}")
+
+    def _give_up(self, name: str, why: str) -> None:
+        """Stop a slot that never had traffic; what is in force stays so."""
+        if name == self.base.slot():
+            raise Refusal(f"Slot {name}, which is in force, {why}. {_journal(name)}", "see inv -H … logs")
+        told = _journal(name)
+        _systemctl("kill", "--signal=KILL", _unit(name))
+        _systemctl("stop", _unit(name))
+        raise Refusal(
+            f"Slot {name} with the new release {why}; it was stopped, what was in force still is. {told}",
+            "mend it, then deploy again",
+        )
+
+
+def obstacle(base: Base) -> str:
+    """Why there can be no units and slots on this host; empty where there can."""
+    if not Path("/run/systemd/system").is_dir():
+        return "systemd does not run here"
+    if os.geteuid() != 0:
+        return "our login is not root"
+    if base.path.parts[1] in ("home", "root", "tmp"):
+        return f'{base.path} is out of reach for a service: set path = "/srv/trunkline" in ops.toml'
+    return ""
+
+
+def _unit(name: str) -> str:
+    return f"trunkline@{name}.service"
+
+
+def _state(name: str) -> str:
+    told = _systemctl("show", "--property=ActiveState", "--value", _unit(name)).stdout
+    return LIVES.get(told.decode().strip(), "free")
+
+
+def _status(name: str) -> str:
+    return _systemctl("show", "--property=StatusText", "--value", _unit(name)).stdout.decode().strip()
+
+
+def _systemctl(*words: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        ["systemctl", "--quiet", *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=180,
+        check=False,
+    )
+
+
+def _journal(name: str) -> str:
+    argv = ["journalctl", "--no-pager", "--lines=5", "--output=cat", f"--unit={_unit(name)}"]
+    told = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False).stdout
+    return "Its last words: " + " / ".join(told.decode("utf-8", "replace").strip().splitlines()[-5:])
+
+
+def _health(port: int) -> int | str:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException) as problem:
+        return f"nothing ({problem})"
+    finally:
+        connection.close()
+
+
+def _failed(done: subprocess.CompletedProcess[bytes]) -> str:
+    """The findings that were not well, in words."""
+    try:
+        findings = json.loads(done.stdout)["findings"]
+        bad = [one["summary"] for one in findings if one["status"] in ("fail", "unknown")]
+        return " ".join(bad[:3]) or f"exit {done.returncode}"
+    except (ValueError, KeyError, TypeError):
+        return (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-300:]
+
+
+def _give(folder: Path, owner: pwd.struct_passwd) -> None:
+    """A folder and all below it to the service's user; what a link leads to stays whose it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (folder, *folder.rglob("*")):
+        with contextlib.suppress(FileNotFoundError):
+            os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
