@@ -40,7 +40,7 @@ GROUPS = {"environment": "env", "ports": "port", "services": "service"}  # as pe
 DEEP_TOTAL = 2 * TOTAL  # seconds for all checks of one run, with the whole line among them
 
 
-AT_DOOR = ("webhook.signed", "webhook.stranger", "websocket.stream", "deep.line")
+AT_DOOR = ("openai.realtime", "webhook.signed", "webhook.stranger", "websocket.stream", "deep.line")
 
 
 def every(world: World, *, deep: bool = False) -> tuple[Check[World], ...]:

@@ -85,6 +85,7 @@ def configuration(
     )
     return TEXT.format(
         socket=socket, user=user, hours=round(proxy.drain_hours * 3600), port=proxy.port, tls=tls, most=most,
+        room=most + 200,
         backend=BACKEND, kept=kept, servers=rows,
     )  # fmt: skip
 
@@ -99,7 +100,7 @@ global
     log /dev/log local0
     user {user}
     group {user}
-    maxconn 20000
+    maxconn {room}
     stats socket {socket} mode 660 level admin expose-fd listeners
     hard-stop-after {hours}s
 

@@ -42,12 +42,7 @@ class Balancer:
         before = self._text()
         draft = self.config.with_name(f".{self.config.name}.draft")
         write(draft, text.encode(), 0o640)
-        checked = subprocess.run(
-            ["haproxy", "-c", "-q", "-f", str(draft)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
+        checked = _ran("haproxy", "-c", "-q", "-f", str(draft))
         if checked.returncode:
             told = checked.stderr.decode("utf-8", "replace").strip().splitlines()[:5]
             draft.unlink()
@@ -72,24 +67,21 @@ class Balancer:
         return told
 
     def _reload(self) -> None:
-        done = subprocess.run(
-            ["systemctl", "reload-or-restart", "haproxy"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
-        if done.returncode:
-            raise Refusal(
-                f"haproxy cannot be reloaded: {done.stderr.decode('utf-8', 'replace').strip()[:300]}",
-                "see journalctl -u haproxy",
-            )
-        subprocess.run(["systemctl", "enable", "--quiet", "haproxy"], capture_output=True, check=False)
+        if _ran("systemctl", "reload-or-restart", "haproxy").returncode:
+            said = _ran("journalctl", "--no-pager", "--lines=8", "--output=cat", "--unit=haproxy").stdout
+            told = " / ".join(said.decode("utf-8", "replace").strip().splitlines())
+            raise Refusal(f"haproxy cannot be reloaded: {told}", "see journalctl -u haproxy")
+        _ran("systemctl", "enable", "--quiet", "haproxy")
 
     def _text(self) -> str:
         try:
             return self.config.read_text()
         except OSError:
             return ""
+
+
+def _ran(*argv: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
 
 
 def _until_up(path: str, name: str) -> None:

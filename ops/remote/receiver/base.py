@@ -31,7 +31,7 @@ class Base:
             "systemd": Path("/run/systemd/system").is_dir(),
             "base": str(self.path),
             "current": self.current(),
-            "slot": self.slot(),
+            "slot_in_force": self.slot(),
             "free": shutil.disk_usage(next(p for p in (self.path, *self.path.parents) if p.is_dir())).free,
             "lock": self.read("lock.json"),
         }

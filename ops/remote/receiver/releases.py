@@ -200,5 +200,7 @@ class Releases:
         name = f"shared/env/{hashlib.sha256(text.encode()).hexdigest()[:12]}.env"
         (self.base.path / "shared/env").mkdir(parents=True, exist_ok=True)
         (self.base.path / "shared/env").chmod(0o700)
-        write(self.base.path / name, text.encode())
+        path = self.base.path / name
+        if not path.exists():  # named by its content; a service that runs may own it
+            write(path, text.encode())
         return name
