@@ -79,7 +79,6 @@ async def serve(settings: Settings, given: socket.socket | None = None, orders: 
     server = _Server(
         uvicorn.Config(
             paths,
-
             host=settings.websocket_address,
             port=settings.websocket_port,
             http=listener(settings.max_unauthenticated_per_address, bridge.refused, take),
