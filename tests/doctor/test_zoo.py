@@ -20,6 +20,7 @@ from ops.bench.doctor.zoo_own import FAULTS
 from ops.bench.stage import stage
 from ops.config import Settings
 from ops.doctor.environment import unusable
+from ops.doctor.fixes import mend_files
 from ops.errors import SettingsError
 
 OF_ITS_FOLDER = "a package too old"  # looks at the folder that the program itself is read from
@@ -96,6 +97,11 @@ def test_while_no_vendor_answers_each_is_unknown(
 def test_what_was_seeded_is_gone(habitats: dict[Where, Habitat]) -> None:
     """After all that, the stacks are well again."""
     assert ranked(_asked(habitats["live"])) == ranked(_asked(habitats["own"])) == ()
+
+
+def test_the_state_of_a_living_stack_is_not_stale(habitats: dict[Where, Habitat]) -> None:
+    """There is nothing to mend in the files of a stack that is well, its run state least of all."""
+    assert mend_files(habitats["live"].root, show=lambda _: None) == ()
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)

@@ -67,7 +67,7 @@ OPENAI: tuple[Fault, ...] = (
     Fault(
         "the model says nothing",
         "deep.line",
-        "recorded sentence",
+        "breaks at the answer",
         (Arm("openai", "silent-response"),),
         deep=True,
     ),
