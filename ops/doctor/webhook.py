@@ -140,6 +140,13 @@ def signed(world: World) -> Finding:
         return fail(
             id, f"The TwiML's stream cannot be opened by Twilio: {fault[0]}.", fix=fault[1], **evidence
         )
+    if answer.seconds > SLOW:
+        return warn(
+            id,
+            f"The webhook answers rightly, but only after {answer.seconds:.1f} s: the caller hears silence.",
+            fix="answer with TwiML at once, and do slow work after it; Twilio gives up after 15 s",
+            **evidence,
+        )
     return ok(
         id,
         f"A signed webhook through the public URL gets TwiML with a stream in {evidence['ms']} ms.",

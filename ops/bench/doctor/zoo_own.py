@@ -33,6 +33,7 @@ DOOR: tuple[Fault, ...] = (
     _origin("the server believes in https", "scheme https", "{https}"),
     _origin("a proxy strips a prefix", "with /api in front", "{origin}/api"),
     _origin("another origin", "whatever spelling", "https://elsewhere.test"),
+    Fault("a slow webhook", "webhook.signed", "only after", (Door({"late_seconds": 2.2}),), where="own"),
     Fault("the webhook fails", "webhook.signed", "answers 500", (Door({"status": 500}),), where="own"),
     Fault(
         "an open webhook", "webhook.stranger", "any stranger", (Door({"check_webhooks": False}),), where="own"
