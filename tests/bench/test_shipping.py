@@ -5,17 +5,18 @@ from __future__ import annotations
 import pytest
 
 from ops.bench.shipping import figures
-from ops.bench.shipping.result import FIRST, OURS, SAME, Cut, Result
+from ops.bench.shipping.result import FIRST, OURS, SAME, SLOT_SAME, Cut, Result
 
-WHOLE = Cut(0.5, 4, 7.0, "old", converged=True)
+WHOLE = Cut(0.5, 4, 7.0, "old", True, converged=True)
 
 
 @pytest.mark.parametrize(
     "bad",
     [
-        Cut(0.5, 4, 7.0, "a mix: ['x']", converged=True),
-        Cut(0.5, 4, 7.0, "old", converged=False),
-        Cut(0.5, 4, 7.0, "new", converged=True, left=("lock.json",)),
+        Cut(0.5, 4, 7.0, "a mix: ['x']", True, converged=True),
+        Cut(0.5, 4, 7.0, "old", False, converged=True),
+        Cut(0.5, 4, 7.0, "old", True, converged=False),
+        Cut(0.5, 4, 7.0, "new", True, converged=True, left=("lock.json",)),
     ],
 )
 def test_a_cut_is_well_only_if_all_is(bad: Cut) -> None:
@@ -35,9 +36,12 @@ def test_what_was_not_measured_is_not_met() -> None:
 
 def test_times_stand_beside_their_goals() -> None:
     """The median counts; the table shows the range."""
-    result = Result({"pyinfra 1": {SAME: [4.0]}, OURS: {FIRST: [4.5], SAME: [2.9, 3.2, 3.1]}}, tasks=5)
+    result = Result(
+        {"pyinfra 1": {SAME: [4.0]}, OURS: {FIRST: [4.5], SAME: [2.9, 3.2, 3.1], SLOT_SAME: [3.1]}}
+    )
     assert figures.figures(result)[0].met is False
     assert figures.table(result) == [
         {"seconds": FIRST, OURS: "4.50", "pyinfra 1": "–"},
         {"seconds": SAME, OURS: "3.10 (2.90-3.20)", "pyinfra 1": "4.00"},
+        {"seconds": SLOT_SAME, OURS: "3.10", "pyinfra 1": "–"},
     ]

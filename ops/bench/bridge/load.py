@@ -32,12 +32,18 @@ class NotUp(OpsError):
 class Load:
     """Calls on one bridge. To be used as `async with`."""
 
-    def __init__(self, certificate: ssl.SSLContext | None = None, address: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        certificate: ssl.SSLContext | None = None,
+        address: str = "127.0.0.1",
+        trust: ssl.SSLContext | None = None,
+    ) -> None:
         self.calls = Calls()
         self.model = EchoModel(self.calls)
         self.phones: list[Phone] = []
         self._certificate = certificate
         self._address = address  # where the model listens
+        self._trust = trust  # what the phones believe of the door
         self._speech = payloads(library.line("caller-price").audio)
         self._groups: list[list[Phone]] = [[] for _ in range(PHASES)]
         self._turn = 0
@@ -49,7 +55,7 @@ class Load:
         import httpx
 
         await self.model.listen(self._certificate, self._address)
-        self._client = httpx.AsyncClient(timeout=ANSWERED_WITHIN, trust_env=False)
+        self._client = httpx.AsyncClient(timeout=ANSWERED_WITHIN, trust_env=False, verify=self._trust or True)
         self._loop = asyncio.get_running_loop()
         self._due = time.monotonic()
         self._on_tick()
@@ -84,7 +90,7 @@ class Load:
         """One more call."""
         phone = Phone(self.calls, self._speech)
         try:
-            await phone.call(door, self._client)
+            await phone.call(door, self._client, self._trust)
         except BaseException:
             self.calls.close(phone.page)
             raise

@@ -20,6 +20,8 @@ from ops.errors import Unreachable
 from ops.vendors.twilio import wire as twilio
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 TEXT = WSMsgType.TEXT
@@ -52,7 +54,7 @@ class Phone(WSListener):
         self._transport: WSTransport | None = None
         self._send: Callable[[bytes], None] | None = None
 
-    async def call(self, door: Door, client: httpx.AsyncClient) -> None:
+    async def call(self, door: Door, client: httpx.AsyncClient, trust: ssl.SSLContext | None = None) -> None:
         """Open the stream; raises Unreachable where the call is not taken."""
         url = door.stream
         parameters: dict[str, str] = {}
@@ -62,7 +64,11 @@ class Phone(WSListener):
             headers["X-Twilio-Signature"] = twilio.sign(door.token, url)
         try:
             self._transport, _ = await ws_connect(
-                lambda: self, url, extra_headers=headers, websocket_handshake_timeout=ANSWERED_WITHIN
+                lambda: self,
+                url,
+                ssl_context=trust,
+                extra_headers=headers,
+                websocket_handshake_timeout=ANSWERED_WITHIN,
             )
         except Exception as problem:  # whatever a handshake can fail with
             raise Unreachable(f"{url}: {problem}", fix="read the bridge's output") from None

@@ -7,6 +7,7 @@ an echo of the model that proves that the call is alive.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 import time
 from collections.abc import Coroutine, Iterator
@@ -15,6 +16,7 @@ from typing import Any
 
 from ops.bench.bridge.load import Load, soon
 from ops.bench.bridge.phone import Door
+from ops.bench.shipping.model import AnsweringModel
 from ops.bench.shipping.result import Lived
 
 EVERY = 0.25  # seconds between two new calls
@@ -28,6 +30,10 @@ class Callers:
     def __init__(self, load: Load, loop: asyncio.AbstractEventLoop) -> None:
         self._load = load
         self._loop = loop
+
+    def model(self, address: str) -> str:
+        """The model's URL, for who reaches it at this address."""
+        return f"ws://{address}:{self._load.model.port}/v1/realtime"
 
     @property
     def model_port(self) -> int:
@@ -54,13 +60,14 @@ class Callers:
 
 
 @contextmanager
-def callers(address: str) -> Iterator[Callers]:
-    """Callers to be, and their model, which listens on this address."""
+def callers(address: str, trust: ssl.SSLContext | None = None) -> Iterator[Callers]:
+    """Callers to be, and what they trust; and their model, which listens on this address."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="callers", daemon=True)
     thread.start()
     try:
-        load = Load(address=address)
+        load = Load(address=address, trust=trust)
+        load.model = AnsweringModel(load.calls)
         asyncio.run_coroutine_threadsafe(load.__aenter__(), loop).result(PATIENCE)
         try:
             yield Callers(load, loop)

@@ -12,7 +12,14 @@ SAME_ALL = "nothing changed, three hosts"
 CHANGE = "one file changed, one host"
 CHANGE_ALL = "one file changed, three hosts"
 BACK = "rollback, one host"
-WHAT = (FIRST_PIP, FIRST, SAME, SAME_ALL, CHANGE, CHANGE_ALL, BACK)
+DEPLOY, NEVER_WELL, BACK_ALL = "a rolling deploy", "a release that never becomes healthy", "a rollback"
+BEHIND = ("host1", "host2", "host3")  # a proxy
+SLOT_SAME = "nothing changed, one host with slots"
+SLOT_CHANGE = "one file changed, one host with slots, proof included"
+SLOT_BACK = "rollback, one host with slots"
+WHAT = (
+    FIRST_PIP, FIRST, SAME, SAME_ALL, CHANGE, CHANGE_ALL, BACK, SLOT_SAME, SLOT_CHANGE, SLOT_BACK,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -23,12 +30,13 @@ class Cut:
     code: int  # 4 lost or unreachable, 0 the deploy was faster
     seconds: float  # until the command ended
     found: str  # old, new, or what was neither
+    serves: bool  # HAProxy has somebody to give a call to, right after the cut
     converged: bool
     left: tuple[str, ...] = ()  # of the broken run, after the next one
 
     @property
     def well(self) -> bool:
-        return self.converged and self.found in ("old", "new") and not self.left
+        return self.serves and self.converged and self.found in ("old", "new") and not self.left
 
 
 @dataclass
@@ -42,14 +50,33 @@ class Lived:
     silence: float = 0.0  # the longest time in which one of the first heard nothing, in seconds
 
 
+@dataclass(frozen=True)
+class Rolled:
+    """A task on three hosts under calls: seconds, the calls, and the hosts where something came of it."""
+
+    what: str
+    seconds: float
+    lived: Lived
+    changed: tuple[str, ...]  # another release is in force
+    failed: tuple[str, ...]
+    untouched: tuple[str, ...]
+    reason: str  # of those that failed
+
+    @property
+    def id(self) -> str:
+        return {DEPLOY: "rolling", NEVER_WELL: "unwell", BACK_ALL: "back"}[self.what]
+
+
 @dataclass
 class Result:
-    """Seconds of whole commands by tool and by what they did; what a chain adds; the cuts."""
+    """Seconds of whole commands by tool and by what they did; what a chain adds; the cuts; under calls."""
 
     times: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     chain: list[float] = field(default_factory=list)  # seconds added by each task behind the first
     tasks: int = 0  # of that chain
+    deep: list[float] = field(default_factory=list)  # seconds of a slot's proof alone
     cuts: list[Cut] = field(default_factory=list)
+    rolled: list[Rolled] = field(default_factory=list)
 
     def took(self, what: str, seconds: float, tool: str = OURS) -> None:
         self.times.setdefault(tool, {}).setdefault(what, []).append(seconds)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
 
 from ops.bench import install
 from ops.bench.rig.outside import Rig, RigHost, obstacle, rig
 from ops.bench.shipping.cuts import cuts
-from ops.bench.shipping.desk import Desk
+from ops.bench.shipping.desk import BASE, Desk, give
 from ops.bench.shipping.others import Other, others
 from ops.bench.shipping.result import (
     BACK,
@@ -23,16 +21,14 @@ from ops.bench.shipping.result import (
     FIRST_PIP,
     SAME,
     SAME_ALL,
-    Cut,
     Result,
 )
+from ops.bench.shipping.rolling import rolling
 from ops.errors import OpsError
 
-BASE = "/srv/trunkline"
 ALL = "host1,host2,host3"
 CHAIN = 5  # tasks of a chain
-CUTS = 30
-ROUNDS = 3  # of the other tools, at most
+ROUNDS = 3  # of the other tools, and of slots, at most
 
 
 def measure(*, rounds: int, progress: Callable[[str], None]) -> Result:
@@ -43,28 +39,29 @@ def measure(*, rounds: int, progress: Callable[[str], None]) -> Result:
     wheels = install.cache() / "wheels"
     wheels.mkdir(parents=True, exist_ok=True)
     versions = install.installed(install.cache(), install.SHIPPERS)
+    uv = install.cache() / "venv/bin/uv" if "uv" in versions else None
     with _folder() as folder, rig(1) as alone:
         progress("first deploy with pip")
-        _without_uv(alone.hosts)
+        give(None, alone)
         desk = Desk.set_up(folder, alone, wheels)
         desk.inv("-H", "host1", "deploy", "--dry-run", "--json")  # fetches the wheels
         result.took(FIRST_PIP, desk.inv("-H", "host1", "deploy", "--json").seconds)
     with _folder() as folder, rig(3) as three:
+        give(uv, three)
         desk = Desk.set_up(folder, three, wheels)
-        if "uv" in versions:
-            progress("first deploy with uv")
-            for host in three.hosts:
-                shutil.copy(_bin() / "uv", host.root / "usr/local/bin/uv")
-            result.took(FIRST, desk.inv("-H", ALL, "deploy", "--json").seconds)
-        else:
-            desk.inv("-H", ALL, "deploy", "--json")
+        progress("first deploy to three hosts")
+        first = desk.inv("-H", ALL, "deploy", "--json").seconds
+        if uv is not None:
+            result.took(FIRST, first)
         for number in range(rounds):
             progress(f"round {number + 1} of {rounds}")
             _round(result, desk, three, number)
-        if "uv" in versions:
-            for other in others(_bin(), versions, folder, three, desk):
-                _other(result, other, desk, min(rounds, ROUNDS), progress)
-        result.cuts = _cuts(three, folder, wheels, median(result.of(CHANGE)), progress)
+        for other in others(uv.parent, versions, folder, three, desk) if uv is not None else ():
+            _other(result, other, desk, min(rounds, ROUNDS), progress)
+    with _folder() as folder:
+        rolling(result, min(rounds, ROUNDS), folder, wheels, uv, progress)
+    with _folder() as folder:
+        result.cuts = cuts(folder, wheels, uv, progress)
     return result
 
 
@@ -102,26 +99,6 @@ def _there(host: RigHost) -> float:
         host.run("sh", "-c", command)
         times.append(time.perf_counter() - began)
     return times[0] - times[1]
-
-
-def _cuts(three: Rig, folder: Path, wheels: Path, lasts: float, progress: Callable[[str], None]) -> list[Cut]:
-    desks = {}
-    for host in three.hosts:
-        (folder / host.name).mkdir()
-        desks[host.name] = Desk.set_up(folder / host.name, three, wheels)
-        desks[host.name].change("before the cuts")
-        desks[host.name].inv("-H", host.name, "deploy", "--take-lock", "--json")
-    return cuts(three, desks, BASE, CUTS, lasts, progress)
-
-
-def _without_uv(hosts: tuple[RigHost, ...]) -> None:
-    for host in hosts:
-        for place in ("usr/local/bin/uv", "usr/bin/uv"):
-            (host.root / place).unlink(missing_ok=True)
-
-
-def _bin() -> Path:
-    return install.cache() / "venv/bin"
 
 
 @contextmanager
