@@ -42,7 +42,7 @@ class Balancer:
         before = self._text()
         draft = self.config.with_name(f".{self.config.name}.draft")
         write(draft, text.encode(), 0o640)
-        checked = _ran("haproxy", "-c", "-q", "-f", str(draft))
+        checked = _ran("haproxy", "-c", "-f", str(draft))
         if checked.returncode:
             told = checked.stderr.decode("utf-8", "replace").strip().splitlines()[:5]
             draft.unlink()
