@@ -136,7 +136,7 @@ def _faults(name: str, row: Any) -> list[Fault]:
         "path": not PATH.fullmatch(str(row.get("path", "x"))) or ".." in str(row.get("path", "")).split("/"),
         "jump": "jump" in row and parse(str(row["jump"])) is None,
         "role": row.get("role", "") not in ("", "proxy"),
-        "inside": not re.fullmatch(r"[A-Za-z0-9.-]+|[0-9A-Fa-f:]+", str(row.get("inside", "x")), re.ASCII),
+        "inside": not _is_address(str(row.get("inside", "x"))),
         "slot_port": not (type(first := row.get("slot_port", 1024)) is int and 1024 <= first <= 65000),
         "key": not isinstance(row.get("key", ""), str),
         "env_file": not isinstance(row.get("env_file", ""), str),
@@ -146,6 +146,10 @@ def _faults(name: str, row: Any) -> list[Fault]:
         came = _shown(str(row.get(key, name)))
         found.append(_fault(f"ops.toml {title} {key} cannot be {came}.", f"correct {key}"))
     return found
+
+
+def _is_address(text: str) -> bool:
+    return bool(NAME.fullmatch(text) or (":" in text and IPV6.fullmatch(text))) and ".." not in text
 
 
 def _shown(text: str) -> str:

@@ -229,9 +229,12 @@ def _peak_kib(pid: int) -> int:
     return int(next((line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")), 0))
 
 
-def test_endless_output_costs_no_memory(hosts: Hosts) -> None:
-    """A flood with escape sequences, one endless line among it: capped, cleaned, in bounded memory."""
-    flood = r"""yes "$(printf '\033]0;title\007\033[2Jwords')" | head -c 9000000; head -c 9000000 /dev/zero"""
+@pytest.mark.timeout(300)
+def test_endless_output_costs_no_memory(hosts: Hosts, request: pytest.FixtureRequest) -> None:
+    """A flood with escape sequences, one endless line among it (18 MB, with --long 1 GB): capped, cleaned, in
+    bounded memory."""
+    half = 500_000_000 if request.config.getoption("--long") else 9_000_000
+    flood = rf"""yes "$(printf '\033]0;title\007\033[2Jwords')" | head -c {half}; head -c {half} /dev/zero"""
     hosts.release(hosts.add("one"), flood)
     output = hosts.root / "out"
     with output.open("wb") as out:

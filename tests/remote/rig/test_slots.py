@@ -30,7 +30,7 @@ UNDER_TEST = "[Service]\nPrivateTmp=no\nProtectHome=no\n"  # the checkout may li
 class Site:
     """One host with a model of its own, a project that is deployed to it, and callers from here."""
 
-    def __init__(self, fleet: Fleet, host: RigHost) -> None:
+    def __init__(self, fleet: Fleet, host: RigHost, edge: RigHost | None = None) -> None:
         self.fleet, self.host = fleet, host
         self.project = under_git(fleet.desk)
         rows = {
@@ -45,11 +45,14 @@ class Site:
         env.chmod(0o600)
         path = f"{fleet.path}-slots"
         self.project.add("site", address=host.address, user="root", path=path, env_file="slots.env")
+        if edge is not None:
+            self.project.add("edge", address=edge.address, user="root", path=fleet.path, role="proxy")
         with (self.project.root / "ops.toml").open("a") as file:
             file.write(f"[proxy]\nport = {PORT}\nmax_calls = 50\ndrain_hours = 1\n")
         self.base = host.root / path.lstrip("/")
         self.settings = replace(
-            Settings.load(Path("/nonexistent"), rows, files=False), door_at=f"http://{host.address}:{PORT}"
+            Settings.load(Path("/nonexistent"), rows, files=False),
+            door_at=f"http://{(edge or host).address}:{PORT}",
         )
         dropin = host.root / "etc/systemd/system/trunkline@.service.d"
         dropin.mkdir(parents=True, exist_ok=True)
@@ -146,6 +149,7 @@ def test_calls_outlive_a_deploy_and_a_rollback(site: Site) -> None:
     assert (site.base / "current").readlink() == Path("slots/blue")
     again = site.inv("deploy")
     assert (again["slot"], again["started"], again["reloaded"]) == ("blue", False, False)
+    assert float(str(again["seconds"])) <= 3
     with ExitStack() as calls:
         old = [calls.enter_context(site.call()) for _ in range(3)]
         assert {one.slot for one in old} == {"blue"}
@@ -181,3 +185,24 @@ def test_calls_outlive_a_deploy_and_a_rollback(site: Site) -> None:
     until(lambda: site.state("blue") == "inactive" and site.state("green") == "inactive")
     listed = site.inv("releases")["releases"]
     assert [row["state"] for row in listed if row["id"] == second["to"]] == ["bad"]  # type: ignore[attr-defined]
+
+
+def test_a_proxy_on_another_host(fleet: Fleet, request: pytest.FixtureRequest) -> None:
+    """It is told over SSH which slot gets new calls; a call through it outlives the deploy."""
+    if not request.config.getoption("--long"):
+        pytest.skip("two more deploys with their proofs: --long")
+    site = Site(fleet, fleet.hosts[1], edge=fleet.hosts[2])
+    site.inv("deploy")
+    with site.call() as old:
+        until(old.lives)
+        commit(site.project, agent_txt="two")
+        second = site.inv("deploy")
+        assert (second["slot"], second["drains"]) == ("green", ["blue"])
+        with site.call() as new:
+            assert (old.slot, new.slot) == ("blue", "green")
+            until(new.lives)
+            assert old.lives()
+    until(lambda: site.state("blue") == "inactive")
+    weights = (fleet.hosts[2].root / "etc/haproxy/haproxy.cfg").read_text()
+    assert "server site-green" in weights
+    assert not (fleet.hosts[1].root / "etc/haproxy/haproxy.cfg").read_text().startswith("# Written by deploy")
