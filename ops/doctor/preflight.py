@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FRAME, TICK = 160, 0.02  # bytes of mu-law, seconds
 SILENCE = g711.SILENCE * FRAME
 LINE = "caller-hours"
-GREETING_WITHIN, QUIET, ANSWER_WITHIN = 2.5, 0.4, 4.0  # seconds
+GREETING_WITHIN, QUIET, ANSWER_WITHIN = 2.5, 0.4, 3.5  # seconds
 AUDIBLE = -45.0  # dBFS
 INSTEAD = ("agent-moment", "agent-apology")  # recorded lines of the built-in bridge
 SURE = 10 * FRAME  # bytes: so much of an answer is awaited, and no two recordings begin alike for so long
@@ -273,7 +273,7 @@ CHECKS: tuple[Check[World], ...] = (
         line,
         needs=("webhook.signed", "websocket.stream"),
         unless=("openai.realtime", "deep.session"),
-        deadline=9.0,
+        deadline=10.0,
         about=Knowledge(
             symptom="Everything looks well, and still callers hear nothing.",
             evidence="The hops passed with their times, the answer's latency and its loudness.",
