@@ -11,7 +11,16 @@ INTRODUCTION = (
     "Written by the commands named in it; run them again to compare. Each section is one run on one\n"
     "machine: compare within a section, not between machines."
 )
-ORDER = ("Processes", "Bridge", "Simulators", "Deploy", "Doctor")
+ORDER = (
+    "Processes",
+    "Bridge",
+    "Simulators",
+    "Deploy",
+    "Deploy: times",
+    "Deploy: calls",
+    "Deploy: cuts",
+    "Doctor",
+)
 
 
 def section(

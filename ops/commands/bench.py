@@ -120,8 +120,10 @@ def _simulators(options: BenchOptions, progress: Callable[[str], None]) -> Bench
 def _deploy(options: BenchOptions, progress: Callable[[str], None]) -> Bench:
     from ops.bench.shipping import figures, run
 
-    measured = run.measure(rounds=options.rounds, progress=progress)
-    return Bench(figures.figures(measured), figures.table(measured), figures.notes(), figures.raw(measured))
+    measured = run.measure(rounds=options.rounds, only=options.only, progress=progress)
+    return Bench(
+        figures.figures(measured), figures.table(measured), figures.notes(measured), figures.raw(measured)
+    )
 
 
 def _show(printer: Printer, here: Machine, done: Bench) -> None:
@@ -139,8 +141,11 @@ def _write(settings: Settings, here: Machine, options: BenchOptions, done: Bench
     path = settings.root / PAGE
     words = ["inv bench", options.what, f"--rounds {options.rounds}", *(["--long"] if options.long else [])]
     words += [f"--only {','.join(options.only)}"] if options.only else []
+    title = options.what.capitalize()
+    if options.what == "deploy" and options.only:  # each part has its own goals: one leaves the others' be
+        title += f": {', '.join(options.only)}"
     text = page.section(
-        options.what.capitalize(),
+        title,
         " ".join([*words, "--write"]),
         here.sentence,
         done.figures,
@@ -150,7 +155,7 @@ def _write(settings: Settings, here: Machine, options: BenchOptions, done: Bench
     try:
         before = path.read_text("utf-8") if path.exists() else ""
         path.parent.mkdir(exist_ok=True)
-        path.write_text(page.page(before, options.what.capitalize(), text), "utf-8")
+        path.write_text(page.page(before, title, text), "utf-8")
     except OSError as error:
         raise OpsError(f"{path} cannot be written: {error.strerror}.", fix="make docs/ writable") from None
     return ok("bench.page", f"The section is in {PAGE}.", path=str(path))

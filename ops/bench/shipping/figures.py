@@ -15,14 +15,45 @@ from ops.bench.shipping.result import (
     SLOT_BACK,
     SLOT_CHANGE,
     SLOT_SAME,
+    TASKS,
     WHAT,
     Result,
     Rolled,
 )
 
 
+TIMES = (
+    "Seconds of whole commands from a fresh interpreter, median (least-most). Trunkline and Ansible "
+    "ship to one host first, then to the others; pyinfra to all at once.",
+    "pyinfra and Ansible bring the same files, with uv and the same wheels, try the release and switch. "
+    "They verify no file by its hash, hold no lock, keep no record; going back is left to their user.",
+    "A first deploy installs every wheel of requirements.lock; later ones share that environment.",
+)
+CALLS = (
+    "Three hosts behind HAProxy with TLS on a fourth, each release in a slot of its own, proven by "
+    "`validate --deep` before it gets calls. Frames every 20 ms both ways; a new call rings every "
+    "250 ms, must hear an echo, and hangs up.",
+)
+CUTS = (
+    "Each of three hosts has slots and its own HAProxy. A cut takes the link down until the command has "
+    "ended; then it is asked who takes calls, and the same command runs once more.",
+)
+
+
 def figures(result: Result) -> list[Figure]:
-    """What was measured beside the goals."""
+    """What was measured beside the goals, for each part that was asked for."""
+    parts = {"times": [_chain(result)], "calls": [*_slots(result), *_under_calls(result.rolled)]}
+    parts["cuts"] = [_cuts(result)]
+    return [one for name in result.parts for one in parts[name]]
+
+
+def _chain(result: Result) -> Figure:
+    what = "added by `-H` to a task behind the first of a chain"
+    how = f"{TASKS} tasks, beside the same task run on the host itself"
+    return Figure("bench.deploy-chain", what, middle(result.chain), 0.5, "s", how)
+
+
+def _slots(result: Result) -> list[Figure]:
     proofs = [whole - deep for whole, deep in zip(result.of(SLOT_CHANGE), result.deep, strict=True)]
     proof = f", its proof of {middle(result.deep) or 0:.1f} s left out"
     times = [
@@ -30,17 +61,9 @@ def figures(result: Result) -> list[Figure]:
         ("change", f"deploy to one host, one file changed{proof}", proofs, 8),
         ("rollback", "rollback of one host", result.of(SLOT_BACK), 10),
     ]
-    found = [
+    return [
         Figure(f"bench.deploy-{id}", what, middle(taken), goal, "s", f"with slots, median of {len(taken)}")
         for id, what, taken, goal in times
-    ]
-    behind = "added by `-H` to a task behind the first of a chain"
-    how = f"{result.tasks} tasks, beside the same task run on the host itself"
-    return [
-        *found,
-        Figure("bench.deploy-chain", behind, middle(result.chain), 0.5, "s", how),
-        _cuts(result),
-        *_under_calls(result.rolled),
     ]
 
 
@@ -84,19 +107,13 @@ def table(result: Result) -> list[dict[str, Any]]:
     return [{"seconds": what, **{tool: _shown(result.of(what, tool)) for tool in tools}} for what in rows]
 
 
-def notes() -> list[str]:
-    """What a reader of the table must know."""
+def notes(result: Result) -> list[str]:
+    """What a reader must know of each part."""
+    parts = {"times": TIMES, "calls": CALLS, "cuts": CUTS}
     return [
-        "Seconds of whole commands from a fresh interpreter, median (least-most). Trunkline and Ansible "
-        "ship to one host first, then to the others; pyinfra to all at once.",
-        "pyinfra and Ansible bring the same files, with uv and the same wheels, try the release and switch. "
-        "They verify no file by its hash, hold no lock, keep no record; going back is left to their user.",
         "The hosts are namespaces of this machine, each with systemd as PID 1 and sshd: they share its "
         "cores, and the network between them costs next to nothing.",
-        "A first deploy installs every wheel of requirements.lock; later ones share that environment.",
-        "Under calls: three hosts behind HAProxy on a fourth; frames every 20 ms both ways. A new "
-        "call rings every 250 ms, must hear an echo, and hangs up.",
-        "A cut takes the link down until the command has ended; then the same command runs once more.",
+        *(one for name in result.parts for one in parts[name]),
     ]
 
 

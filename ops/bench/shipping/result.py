@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+PARTS = ("times", "calls", "cuts")
+TASKS = 5  # of a chain
 OURS = "Trunkline"
 FIRST_PIP = "first deploy with pip, one host"
 FIRST = "first deploy with uv, three hosts"
@@ -71,9 +73,9 @@ class Rolled:
 class Result:
     """Seconds of whole commands by tool and by what they did; what a chain adds; the cuts; under calls."""
 
+    parts: tuple[str, ...] = ()
     times: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     chain: list[float] = field(default_factory=list)  # seconds added by each task behind the first
-    tasks: int = 0  # of that chain
     deep: list[float] = field(default_factory=list)  # seconds of a slot's proof alone
     cuts: list[Cut] = field(default_factory=list)
     rolled: list[Rolled] = field(default_factory=list)
