@@ -21,7 +21,6 @@ from ops.bench.shipping.result import (
     Rolled,
 )
 
-
 TIMES = (
     "Seconds of whole commands from a fresh interpreter, median (least-most). Trunkline and Ansible "
     "ship to one host first, then to the others; pyinfra to all at once.",
