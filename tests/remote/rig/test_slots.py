@@ -206,3 +206,26 @@ def test_a_proxy_on_another_host(fleet: Fleet, request: pytest.FixtureRequest) -
     weights = (fleet.hosts[2].root / "etc/haproxy/haproxy.cfg").read_text()
     assert "server site-green" in weights
     assert not (fleet.hosts[1].root / "etc/haproxy/haproxy.cfg").read_text().startswith("# Written by deploy")
+
+
+def test_a_deploy_killed_while_the_new_slot_is_proven(fleet: Fleet, request: pytest.FixtureRequest) -> None:
+    """What was in force still is, its calls live, and the same command goes on with the slot that was started."""
+    if not request.config.getoption("--long"):
+        pytest.skip("two more deploys with their proofs: --long")
+    site = Site(fleet, fleet.hosts[0])
+    first = str(site.inv("deploy")["slot"])
+    with site.call() as old:
+        until(old.lives)
+        commit(site.project, agent_txt="two")
+        with site.fleet.desk.popen("-H", "site", "deploy") as command:
+            until(lambda: sum(site.state(name) == "active" for name in ("blue", "green", "amber")) == 2)
+            (work,) = [one for one in site.host.processes() if "receiver" in " ".join(one.cmdline()[:3])
+                       and one.name().startswith("python")]  # fmt: skip
+            work.kill()
+            command.communicate(timeout=40)
+        assert command.returncode == 3
+        assert in_force(site.base) == "one"
+        again = site.inv("deploy")
+        assert (again["started"], in_force(site.base)) == (False, "two")
+        assert again["slot"] != first
+        assert old.cut is None
