@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ops.apps import wav_file
 from ops.apps.actions import (
     Action,
     Agent,
@@ -22,7 +23,7 @@ from ops.apps.actions import (
     ToModel,
     ToPhone,
     Transfer,
-)  # fmt: skip
+)
 from ops.apps.recording import Recording
 from ops.apps.session import Session
 from ops.apps.tools import Toolbox
@@ -119,7 +120,7 @@ class Call:
             self.closed.set()
 
     def end(self, reason: str) -> None:
-        """Ends the call from outside: shutdown, or Twilio's word that it is over."""
+        """Ends the call from outside."""
         self._carry_out(self._session.end(reason, 1000, self._loop.time()))
 
     def lose(self, cause: str) -> None:
@@ -335,7 +336,7 @@ class Call:
         log.hop(Hop.MODEL_CLOSED, "", at_ms=round((self._loop.time() - self.began) * 1000))
         await self._socket.close(hangup.code, hangup.reason[:120])
         if self._recording is not None:
-            await asyncio.to_thread(_save, self._recording, self._folder)
+            await asyncio.to_thread(wav_file.save, self._recording, self._folder)
         self._write_down(self._session.summary(self._loop.time()))
 
     def _write_down(self, note: Note) -> None:
@@ -347,16 +348,5 @@ class Call:
 
 
 def _is_final(cause: str) -> bool:
-    """Whether what the model said as it refused names a reason that trying again cannot help."""
+    """Whether the model refused for a reason that trying again cannot help."""
     return any(code in cause for code in model.FATAL_CODES)
-
-
-def _save(recording: Recording, folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        earlier = len(list(folder.glob("call*.wav")))  # of streams that were lost
-        part = folder / "call.wav.part"
-        part.write_bytes(recording.wav())
-        part.replace(folder / (f"call-{earlier + 1}.wav" if earlier else "call.wav"))
-    except OSError as problem:
-        log.warning("recording.lost", f"The recording could not be written: {problem.strerror}.")

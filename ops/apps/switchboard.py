@@ -1,56 +1,41 @@
-"""All calls of one bridge process, and who may start one: the webhooks and the media stream.
+"""All calls of one bridge process, and who may start one.
 
-POST /twiml          voice webhook, signed: TwiML with a media stream and a one-time ticket
-POST /resume         signed; a stream ended and its call did not: the same call goes on with its history
-WS   /call           media stream, signed; its start message shows the ticket
-POST /status         call status callback, signed
-POST /stream-status  stream status callback, signed
+WS /call   media stream, signed; its start message shows the ticket that its call was given
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from functools import cache
-from typing import Any
+from collections.abc import Sequence
 
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
 from ops.apps import agent_tools, tools
-from ops.apps.actions import Agent, Measure
+from ops.apps.actions import Measure
+from ops.apps.agent import agent_of
 from ops.apps.call import Call, Dial
 from ops.apps.callbook import Callbook, Page
-from ops.apps.door import BODY_LIMIT, Door, Refusal, Webhook
+from ops.apps.door import Door, Refusal
 from ops.apps.gauges import Gauges
 from ops.apps.listener import MEDIA_PATH
 from ops.apps.session import LOST
-from ops.apps.tickets import Terms, Ticket, Tickets
+from ops.apps.tickets import Ticket, Tickets
 from ops.apps.transports import Closed, Socket
 from ops.apps.views import Views
+from ops.apps.webhooks import Webhooks
 from ops.config import Settings
 from ops.errors import OpsError
 from ops.journal import write as journal
 from ops.journal.hops import Hop
-from ops.speech import library
 from ops.vendors.ngrok import client as ngrok
 from ops.vendors.twilio import wire as twilio
 
 START_WITHIN = 5.0  # seconds from the handshake to the start message
-BODY_WITHIN = 5.0  # seconds for a webhook's body
 DELIVERS = 1.0  # seconds without a frame after which a stream no longer counts as delivering
 ENDED_CALLS = 10_000  # remembered, so that a replayed webhook of theirs opens nothing
 AILING = 60.0  # seconds for which health tells of a model that could not be had
-RESUMES = 5  # times that one call is taken up again
-BUSY = "All lines are busy right now. Please call again in a few minutes."
-SORRY = "I am sorry, something went wrong on our side. Please call again."
-OVER = frozenset({"completed", "failed", "canceled", "busy", "no-answer"})
-LINES = ("agent-moment", "agent-apology", "agent-goodbye", "agent-transfer")
-PIECE = 8000  # bytes of a recorded line in one message: a second
 
 log = journal.logger(__name__)
 
@@ -79,6 +64,7 @@ class Switchboard:
         self.idle = asyncio.Event()
         self.draining = False
         self.views = Views(self)
+        self.webhooks = Webhooks(self)
         self._ailing_until = 0.0
         self._opening = 0  # streams that have shown no ticket yet
         self.idle.set()
@@ -93,120 +79,6 @@ class Switchboard:
         if self.book.failing:
             return "the disk does not take the calls' files: a call could not be resumed"
         return None
-
-    # Webhooks.
-
-    async def twiml(self, request: Request) -> Response:
-        """The voice webhook: a stream for this call, or a polite no."""
-        webhook = await self._webhook(request)
-        if isinstance(webhook, Refusal):
-            return self._refuse(request, webhook)
-        sid, probe = webhook.call_sid, webhook.form.get("TrunklineProbe") == "1"
-        with journal.bound(**{"probe" if probe else "call_sid": sid}):
-            page = None if probe or sid in self.live else await self.book.read(sid)
-            if sid in self.ended or page is not None:
-                return self._refuse(request, Refusal(403, "the call has had its stream, or has ended"))
-            log.hop(Hop.WEBHOOK, "Twilio asks what to do with a call.", status=webhook.form.get("CallStatus"))
-            if self.draining or len(self.live) >= self.settings.max_live_calls:
-                log.warning(
-                    "call.busy", "No stream: draining, or at the cap of live calls.", live=len(self.live)
-                )
-                return _xml(twilio.say_and_hang_up(BUSY))
-            if sid not in self.live and not probe and not self.door.admit(time.monotonic()):
-                log.warning("call.capped", "No stream: MAX_SIGNED_CALLS_PER_HOUR is reached.")
-                return _xml(twilio.say_and_hang_up(BUSY))
-            return self._stream(sid, self._terms(webhook, request))
-
-    async def resume(self, request: Request) -> Response:
-        """A stream ended and its call did not: the end that we wanted, or another stream with the history."""
-        webhook = await self._webhook(request)
-        if isinstance(webhook, Refusal):
-            return self._refuse(request, webhook)
-        sid = webhook.call_sid
-        with journal.bound(call_sid=sid):
-            live = self.live.get(sid)
-            if live is not None and live.reason is not None:  # about to be closed
-                await asyncio.wait_for(live.closed.wait(), 5.0)
-            page = await self.book.read(sid)
-            if page is not None and page.ended is not None:
-                log.info("call.let-go", f"The call ends: {page.ended}.")
-                return _xml(twilio.hang_up())
-            if self.draining or (page is not None and page.resumes >= RESUMES):
-                log.error("call.not-resumed", "The call is not taken up again: draining, or too often.")
-                return _xml(twilio.say_and_hang_up(SORRY))
-            log.hop(Hop.WEBHOOK, "The stream ended, the call did not.", status=webhook.form.get("CallStatus"))
-            return self._stream(sid, page.terms if page else self._terms(webhook, request), resumed=True)
-
-    def _stream(self, sid: str, terms: Terms, *, resumed: bool = False) -> Response:
-        ticket = self.tickets.issue(sid, time.monotonic(), terms, resumed=resumed)
-        assert self.door.origin
-        text = twilio.connect_stream(
-            self.door.stream_url(), {"ticket": ticket},
-            callback=f"{self.door.origin}/stream-status", then=self.door.resume_url(),
-        )  # fmt: skip
-        log.hop(Hop.TWIML, "TwiML with a media stream.", url=self.door.stream_url())
-        return _xml(text)
-
-    def _terms(self, webhook: Webhook, request: Request) -> Terms:
-        """What holds for this call alone: the query of the signed webhook may set it."""
-        form, asked, record = webhook.form, request.query_params, self.settings.record_calls
-        outbound = form.get("Direction", "").startswith("outbound")
-        return Terms(
-            record=record == "all" or (record == "test" and asked.get("record") == "1"),
-            party=form.get("To" if outbound else "From", "")[:40],
-            voice=asked.get("voice", "")[:40],
-            instructions=asked.get("instructions", "")[:8000],
-            greets=asked.get("greeting") != "off",
-        )
-
-    async def status(self, request: Request) -> Response:
-        """Call and stream status callbacks: into the journal; a completed call ends here too."""
-        webhook = await self._webhook(request)
-        if isinstance(webhook, Refusal):
-            return self._refuse(request, webhook)
-        form, sid = webhook.form, webhook.call_sid
-        with journal.bound(call_sid=sid):
-            if "StreamEvent" in form:
-                level = "WARNING" if form["StreamEvent"] == "stream-error" else "INFO"
-                fields = {"stream_event": form["StreamEvent"], "error": form.get("StreamError")}
-                log.at(level, "stream.status", form["StreamEvent"], **fields)
-            else:
-                log.info("call.status", form.get("CallStatus", ""), sequence=form.get("SequenceNumber"))
-                if form.get("CallStatus") in OVER:
-                    self._over(sid)
-        return Response(status_code=204)
-
-    def _over(self, sid: str) -> None:
-        """Twilio says that the call is over: whatever of it lives ends, and nothing of it comes back."""
-        if live := self.live.get(sid):
-            live.end("Twilio says that the call is over")
-        elif sid not in self.ended:
-            self._remember_end(sid, "Twilio says that the call is over")
-
-    async def _webhook(self, request: Request) -> Webhook | Refusal:
-        if "content-length" in request.headers and "transfer-encoding" in request.headers:
-            return Refusal(400, "its length is told in two ways, as a smuggled request's is")
-        body = bytearray()
-        try:
-            async with asyncio.timeout(BODY_WITHIN):
-                async for chunk in request.stream():
-                    body += chunk
-                    if len(body) > BODY_LIMIT:
-                        return Refusal(413, "the body is larger than 64 KiB")
-        except TimeoutError:
-            return Refusal(408, f"no whole body within {BODY_WITHIN:g} s")
-        return self.door.webhook(
-            request.url.path,
-            request.url.query,
-            request.headers.get("content-type", ""),
-            bytes(body),
-            request.headers.getlist("x-twilio-signature"),
-        )
-
-    def _refuse(self, request: Request, refusal: Refusal) -> Response:
-        peer = request.client.host if request.client else "?"
-        self.refused(peer, refusal.reason, request.url.path)
-        return PlainTextResponse("", refusal.status)
 
     def refused(self, peer: str, reason: str, path: str = "") -> None:
         """Somebody was not let in: counted, and told in the log alone."""
@@ -288,7 +160,7 @@ class Switchboard:
             self.book.add(sid, "began", terms.to_json())
         self.gauges.measure("calls")
         live = Call(
-            socket, start, self.settings, self._agent(terms), self._dial,
+            socket, start, self.settings, agent_of(self.settings, self.toolbox, terms), self._dial,
             record=terms.record,
             folder=self.settings.logs / "calls" / sid,
             toolbox=self.toolbox,
@@ -312,26 +184,12 @@ class Switchboard:
             if not self.live:
                 self.idle.set()
 
-    def _agent(self, terms: Terms) -> Agent:
-        settings = self.settings
-        to = settings.twilio_agent_number
-        transfer_to = to if to is not None and terms.party not in (to, "") else None
-        return Agent(
-            terms.instructions or settings.openai_instructions,
-            terms.voice or settings.openai_voice,
-            settings.openai_transcription_model,
-            settings.max_seconds_per_call,
-            model=settings.openai_model,
-            max_dollars=settings.max_dollars_per_call,
-            greets=terms.greets,
-            tools=self.offered(transfers=transfer_to is not None),
-            transfer_to=transfer_to,
-            lines=recorded_lines(),
-        )
-
-    def offered(self, *, transfers: bool) -> tuple[Mapping[str, Any], ...]:
-        """The tools that the model is told of: the agent's own, the end of a call, and its transfer."""
-        return (*self.toolbox.definitions, tools.HANG_UP, *((tools.TRANSFER,) if transfers else ()))
+    def over(self, sid: str) -> None:
+        """Twilio says that the call is over: whatever of it lives ends, and nothing of it comes back."""
+        if live := self.live.get(sid):
+            live.end("Twilio says that the call is over")
+        elif sid not in self.ended:
+            self._remember_end(sid, "Twilio says that the call is over")
 
     def _remember_end(self, sid: str, reason: str) -> None:
         self.book.add(sid, "ended", {"reason": reason})
@@ -372,11 +230,7 @@ class Switchboard:
     def routes(self) -> list[Route | WebSocketRoute]:
         """Every path; those that are not public answer 404 to anyone but this machine."""
         return [
-            Route("/twiml", self.twiml, methods=["POST"]),
-            Route("/resume", self.resume, methods=["POST"]),
-            Route("/resume/{name}", self.resume, methods=["POST"]),
-            Route("/status", self.status, methods=["POST"]),
-            Route("/stream-status", self.status, methods=["POST"]),
+            *self.webhooks.routes(),
             *self.views.routes(),
         ]
 
@@ -389,16 +243,3 @@ async def _start_message(socket: Socket) -> twilio.Start:
             return message
         if not isinstance(message, twilio.Connected):
             raise ValueError(f"expected connected and start first, got {type(message).__name__}")
-
-
-@cache
-def recorded_lines() -> dict[str, tuple[str, ...]]:
-    """What can be said without the model, in pieces of base64."""
-    return {
-        name: tuple(base64.b64encode(audio[at : at + PIECE]).decode() for at in range(0, len(audio), PIECE))
-        for name, audio in ((name, library.line(name).audio) for name in LINES)
-    }
-
-
-def _xml(text: str) -> Response:
-    return Response(text, media_type="text/xml")

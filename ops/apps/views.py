@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from ops.apps.agent import offered
 from ops.apps.door import is_local
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ class Views:
     async def tools(self, request: Request) -> Response:
         """The agent's tools as the model is told of them."""
         bridge = self._bridge
-        return JSONResponse(bridge.offered(transfers=bridge.settings.twilio_agent_number is not None))
+        return JSONResponse(
+            offered(bridge.toolbox, transfers=bridge.settings.twilio_agent_number is not None)
+        )
 
     async def logs(self, socket: WebSocket) -> None:
         """The model's events of all calls as they come, without audio; read only."""

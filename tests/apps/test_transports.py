@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -372,5 +373,53 @@ def test_a_stranger_gets_403(library: str) -> None:
             async with phone_side(library, host):
                 pass
         assert host.sockets.empty()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_connection_that_nobody_waits_for_any_more_is_closed(library: str) -> None:
+    """A call that ends while the model is dialled leaves no session open, at whatever moment it ends."""
+    dial = on_picows.dial if library == "picows" else on_websockets.dial
+
+    async def scenario() -> None:
+        from websockets.utils import accept_key
+
+        ends: list[asyncio.Task[bytes]] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                key = next(
+                    line for line in head.split("\r\n") if line.lower().startswith("sec-websocket-key:")
+                )
+                accept = accept_key(key.partition(":")[2].strip())
+                writer.write(
+                    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                    + f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
+                )
+                ends.append(asyncio.create_task(reader.read()))
+                await ends[-1]
+            except (asyncio.IncompleteReadError, ConnectionError):
+                pass
+            finally:
+                writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        address = Address(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", {}, 5.0)
+        for steps in range(40):
+            dialling = asyncio.create_task(dial(address))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            if dialling.done():
+                await dialling.result().close()
+            dialling.cancel()
+            await asyncio.wait([dialling])
+        assert ends
+        for end in ends:
+            with contextlib.suppress(ConnectionError):
+                await asyncio.wait_for(end, 2)
+        server.close()
+        await server.wait_closed()
 
     run(scenario)

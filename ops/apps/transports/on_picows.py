@@ -48,10 +48,13 @@ class PicowsSocket(Socket, picows.WSListener):
         self._transport: picows.WSTransport
         self._told: tuple[int | None, str] = (None, "")  # the other side's close frame
         self._abandoned = False
+        self._open = False
 
     def abandon(self) -> None:
-        """Nobody waits for this connection any more, should it come."""
+        """Nobody waits for this connection any more: should it come, or have come a moment ago, it goes."""
         self._abandoned = True
+        if self._open:
+            self._abort()
 
     def send(self, text: str) -> None:
         self._transport.send(_TEXT, text)
@@ -68,6 +71,7 @@ class PicowsSocket(Socket, picows.WSListener):
         self._transport = transport
         self.send = partial(transport.send, _TEXT)  # type: ignore[method-assign]  # no frame of Python for one
         transport.underlying_transport.set_write_buffer_limits(high=self._strain)
+        self._open = True
         if self._abandoned:
             self._abort()
 
