@@ -56,30 +56,38 @@ def start(
     json: bool = False,
 ) -> None:
     """Start the stack, wait until all of it is healthy, and prove the line."""
-    from ops.commands.serve import serve as become
-    from ops.commands.start import start as command
-
     if serve:
+        from ops.commands.serve import serve as become
+
         _carry_out("start", lambda settings, _: become(settings), offline=offline, live=live, running=False)
-    _carry_out(
-        "start",
-        lambda settings, printer: command(
-            settings, printer, only=_names(only), attach=attach, take_over=take_over
-        ),
-        as_json=json, offline=offline, live=live, running=False,
-    )  # fmt: skip
+
+    from ops.processes.standby import standing_by
+
+    with standing_by(ROOT) as standby:
+        from ops.commands.start import start as command
+
+        _carry_out(
+            "start",
+            lambda settings, printer: command(
+                settings, printer, only=_names(only), attach=attach, take_over=take_over, standby=standby
+            ),
+            as_json=json, offline=offline, live=live, running=False,
+        )  # fmt: skip
 
 
 @task(help={"only": ONLY, "json": JSON, "offline": OFFLINE})
 def basic(c: Context, only: str = "", offline: bool = False, json: bool = False) -> None:
     """Start quickly for development: no tunnel, nobody outside asked, restart on code change."""
-    from ops.commands.start import basic as command
+    from ops.processes.standby import standing_by
 
-    _carry_out(
-        "basic",
-        lambda settings, printer: command(settings, printer, only=_names(only)),
-        as_json=json, offline=offline, running=False,
-    )  # fmt: skip
+    with standing_by(ROOT) as standby:
+        from ops.commands.start import basic as command
+
+        _carry_out(
+            "basic",
+            lambda settings, printer: command(settings, printer, only=_names(only), standby=standby),
+            as_json=json, offline=offline, running=False,
+        )  # fmt: skip
 
 
 @task(

@@ -13,7 +13,8 @@ from ops.journal.rotate import begin_latest
 from ops.journal.write import override_level
 from ops.processes import start as processes
 from ops.processes.attach import attach as stay
-from ops.processes.status import status
+from ops.processes.standby import Standby
+from ops.processes.status import anything_runs, status
 from ops.report import Printer
 from ops.services import table
 
@@ -28,6 +29,7 @@ def start(
     only: tuple[str, ...] = (),
     take_over: bool = False,
     attach: bool = False,
+    standby: Standby | None = None,
 ) -> Report:
     """The production start: environment, ports, services in order, readiness, then the whole line."""
     fresh_logs(settings)
@@ -36,6 +38,7 @@ def start(
         table(settings),
         only=only,
         take_over=take_over,
+        standby=standby,
         progress=teller(printer),
     )
     report = Report("start", settings.vendors, (*settings.warnings, *outcome.findings), outcome.data)
@@ -49,7 +52,9 @@ def start(
     return Report("start", settings.vendors, (*settings.warnings, *ended.findings), ended.data)
 
 
-def basic(settings: Settings, printer: Printer, *, only: tuple[str, ...] = ()) -> Report:
+def basic(
+    settings: Settings, printer: Printer, *, only: tuple[str, ...] = (), standby: Standby | None = None
+) -> Report:
     """The quick start for development: no tunnel, nobody outside is asked, restart on code change."""
     if settings.public_url is None:
         settings = replace(settings, public_url=f"http://127.0.0.1:{settings.websocket_port}")
@@ -60,6 +65,7 @@ def basic(settings: Settings, printer: Printer, *, only: tuple[str, ...] = ()) -
         only=only,
         mode="basic",
         watch=True,
+        standby=standby,
         progress=teller(printer),
     )
     return Report("basic", settings.vendors, (*settings.warnings, *outcome.findings), outcome.data)
@@ -67,7 +73,7 @@ def basic(settings: Settings, printer: Printer, *, only: tuple[str, ...] = ()) -
 
 def fresh_logs(settings: Settings) -> None:
     """A new run begins with logs of its own, at the configured level; a running one keeps its logs."""
-    if not any(row["pid"] for row in status(settings, adopt=False).data["services"]):
+    if not anything_runs(settings):
         override_level(settings.logs, None)
         begin_latest(settings.logs, now=datetime.now(UTC))
 

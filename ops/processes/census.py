@@ -54,12 +54,13 @@ def census(token: str | None, root: Path) -> list[Member]:
 
 
 def supervisors(token: str | None, root: Path) -> list[Identity]:
-    """Living supervisors of this stack, found by their marks; normally one, or none."""
+    """Living supervisors of this stack, found by their marks; normally one, or none. One that still
+    waits for its word, at a pipe, is none yet."""
     stats = procfs.all_stats()
     return [
         Identity(pid, stats[pid].start_ticks, boot_id())
         for pid, service in _marked(stats, token, root).items()
-        if service == SUPERVISOR and stats[pid].lives
+        if service == SUPERVISOR and stats[pid].lives and not procfs.reads_a_pipe(pid)
     ]
 
 
@@ -67,8 +68,8 @@ def _marked(stats: dict[int, procfs.Stat], token: str | None, root: Path) -> dic
     """The processes that carry our marks, with the service each is of."""
     found = {}
     here = None
-    for pid in stats:
-        environment = procfs.environment(pid)
+    for pid, stat in stats.items():
+        environment = {} if stat.of_the_kernel else procfs.environment(pid, having=TOKEN)
         if TOKEN not in environment:
             continue
         if token is not None and environment[TOKEN] == token:

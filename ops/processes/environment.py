@@ -6,8 +6,10 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ops.services import Service
+if TYPE_CHECKING:
+    from ops.services import Service
 
 # What programs need to find themselves, speak the person's language and reach the network.
 KEPT = (

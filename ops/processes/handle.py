@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import select
 import signal
-import subprocess
 import time
-from collections.abc import Mapping
-from pathlib import Path
 
 from ops.errors import OpsError
-from ops.processes import census, identity, procfs, spawn
-from ops.processes.environment import PACKAGE, minimal, python
+from ops.processes import census, identity, procfs
 from ops.processes.identity import Identity
 from ops.processes.observe import look
 from ops.processes.records import Stack, Wanted
 from ops.processes.run_files import RunFiles
 from ops.processes.sole import without_supervisor
+from ops.processes.standby import Standby, launch
 
 UNDERSTOOD = 3.0  # seconds in which a healthy supervisor has taken new orders
 BEGUN = 15.0  # seconds in which a new supervisor has written its first state
@@ -25,8 +21,11 @@ ATTEMPTS = 3
 LOOK = 0.002
 
 
-def give_orders(files: RunFiles, wanted: Wanted, supervisor: Identity | None) -> Identity:
-    """Write the orders down and see that a supervisor carries them out; a deaf one is replaced.
+def give_orders(
+    files: RunFiles, wanted: Wanted, supervisor: Identity | None, standby: Standby | None = None
+) -> Identity:
+    """Write the orders down and see that a supervisor carries them out; a deaf one is replaced, and
+    where there is none, the one on `standby` begins.
 
     The services go on meanwhile: whichever supervisor comes takes them over. Raises OpsError when
     the orders cannot be written.
@@ -48,7 +47,7 @@ def give_orders(files: RunFiles, wanted: Wanted, supervisor: Identity | None) ->
             f"{files.wanted_path} cannot be written: {error.strerror or error}.",
             fix="make room on the disk, or make logs/run writable",
         ) from None
-    return begin(files, wanted)
+    return begin(files, wanted, standby)
 
 
 def poke(files: RunFiles, wanted: Wanted, supervisor: Identity) -> Stack | None:
@@ -64,12 +63,13 @@ def poke(files: RunFiles, wanted: Wanted, supervisor: Identity) -> Stack | None:
     return None
 
 
-def begin(files: RunFiles, wanted: Wanted) -> Identity:
+def begin(files: RunFiles, wanted: Wanted, standby: Standby | None = None) -> Identity:
     """Start a supervisor and wait until it has taken the orders."""
     last = files.stack()
     before = last.supervisor if last else None
     for _ in range(ATTEMPTS):
-        detach_supervisor(wanted.root, census.marks(wanted.token, wanted.root, census.SUPERVISOR))
+        if standby is None or not standby.serves(wanted.root, wanted.token) or not standby.go():
+            launch(wanted.root, wanted.token).wait()
         until, next_look = time.monotonic() + BEGUN, time.monotonic() + 1.0
         while time.monotonic() < until:
             stack = _seen(files, wanted)
@@ -107,22 +107,3 @@ def end(supervisor: Identity, *, at_once: bool = False) -> str | None:
         identity.send(pidfd, signal.SIGKILL)
         poll.poll(5000)
     return taken
-
-
-def detach_supervisor(root: Path, marks: Mapping[str, str]) -> None:
-    """Start the supervisor of a project, detached from us and our terminal; returns at once."""
-    environment = {**minimal(), "PYTHONPATH": str(PACKAGE), **marks}
-    output, _ = spawn.open_output(root / "logs" / "supervisor.out")
-    try:
-        launcher = subprocess.Popen(
-            python("ops.processes.supervisor", str(root)),
-            cwd=root,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    finally:
-        os.close(output)
-    launcher.wait()  # it forks and ends at once; the supervisor itself is nobody's child

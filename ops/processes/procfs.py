@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
+KERNEL_THREAD = 0x0020_0000  # PF_KTHREAD among the flags (include/linux/sched.h)
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -23,6 +24,7 @@ class Stat:
     session: int
     start_ticks: int
     wait_status: int  # of a zombie, in the form of wait(2)
+    of_the_kernel: bool  # a thread of the kernel: it has no environment
 
     @property
     def lives(self) -> bool:
@@ -48,6 +50,7 @@ def stat(pid: int) -> Stat | None:
         session=int(fields[3]),
         start_ticks=int(fields[19]),
         wait_status=int(fields[49]),
+        of_the_kernel=bool(int(fields[6]) & KERNEL_THREAD),
     )
 
 
@@ -57,15 +60,19 @@ def all_stats() -> dict[int, Stat]:
     return {one.pid: one for one in found if one is not None}
 
 
-def environment(pid: int) -> dict[str, str]:
-    """The environment a process was started with; empty when it is gone or not ours to read."""
-    pairs = (entry.partition("=") for entry in _read_nulls(pid, "environ"))
+def environment(pid: int, having: str = "") -> dict[str, str]:
+    """The environment a process was started with; empty when it is gone or not ours to read, or when
+    the text `having` does not stand in it: most do not, and then nothing is taken apart."""
+    data = _read(pid, "environ")
+    if having.encode() not in data:
+        return {}
+    pairs = (entry.partition("=") for entry in _texts(data))
     return {name: value for name, _, value in pairs}
 
 
 def command(pid: int) -> str:
     """Its command line as one line; the kernel's short name where there is none."""
-    words = " ".join(_read_nulls(pid, "cmdline"))
+    words = " ".join(_texts(_read(pid, "cmdline")))
     if words:
         return words
     found = stat(pid)
@@ -77,6 +84,14 @@ def cwd(pid: int) -> str | None:
         return os.readlink(f"/proc/{pid}/cwd")  # noqa: PTH115
     except OSError:
         return None
+
+
+def reads_a_pipe(pid: int) -> bool:
+    """Whether its standard input is a pipe."""
+    try:
+        return os.readlink(f"/proc/{pid}/fd/0").startswith("pipe:")  # noqa: PTH115
+    except OSError:
+        return False
 
 
 def namespace(pid: int | str) -> str | None:
@@ -116,9 +131,14 @@ def ancestors(pid: int, stats: Mapping[int, Stat]) -> set[int]:
     return found
 
 
-def _read_nulls(pid: int, name: str) -> list[str]:
+def _read(pid: int, name: str) -> bytes:
+    """A file of a process; empty when it is gone or not ours to read."""
     try:
-        data = Path(f"/proc/{pid}/{name}").read_bytes()
+        with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:  # noqa: PTH123  (hot: once a process)
+            return file.read()
     except OSError:
-        return []
+        return b""
+
+
+def _texts(data: bytes) -> list[str]:
     return [part.decode("utf-8", "surrogateescape") for part in data.split(b"\0") if part]

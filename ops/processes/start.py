@@ -20,6 +20,7 @@ from ops.processes.outcome import Outcome, Progress, Replaces, silent
 from ops.processes.plan import Keep, Order, Refuse, Stop, plan
 from ops.processes.records import Wanted
 from ops.processes.run_files import RunFiles
+from ops.processes.standby import Standby
 from ops.processes.stop import stop
 from ops.processes.take_over import end_holder, fix_for
 from ops.services import Service
@@ -33,6 +34,7 @@ def start(
     mode: str = "start",
     take_over: bool = False,
     watch: bool = False,
+    standby: Standby | None = None,
     progress: Progress = silent,
 ) -> Outcome:
     """Start these services in dependency order and wait until each is ready.
@@ -40,7 +42,8 @@ def start(
     What runs already as asked is kept, with its process; what was started differently is ended and
     started anew. `only` names the services to start beside what runs; without it, what runs beyond
     `services` is ended. `take_over` ends whoever holds a port that is needed. `watch` restarts
-    services when their code changes. An interrupt ends what this call has begun. Raises OpsError.
+    services when their code changes. A supervisor on `standby` saves the wait for one. An interrupt
+    ends what this call has begun. Raises OpsError.
     """
     chosen = choose(services, only)
     if watch:
@@ -50,11 +53,11 @@ def start(
     try:
         with interruptible():
             with stack_lock(files, progress):
-                if refused := clear_ports(files, chosen, take_over, progress):
-                    return Outcome(refused, {"services": []})
                 situation = look(files)
+                if refused := clear_ports(files, situation, chosen, take_over, progress):
+                    return Outcome(refused, {"services": []})
                 begun = not situation.running
-                launch = order(settings, files, situation, chosen, bool(only), mode, progress)
+                launch = order(settings, files, situation, chosen, bool(only), mode, standby, progress)
             return await_ready(settings, files, launch, progress)
     except KeyboardInterrupt:
         if begun:
@@ -80,13 +83,17 @@ class UnknownService(OpsError):
 
 
 def clear_ports(
-    files: RunFiles, chosen: Sequence[Service], may_take_over: bool, progress: Progress
+    files: RunFiles,
+    situation: Situation,
+    chosen: Sequence[Service],
+    may_take_over: bool,
+    progress: Progress,
 ) -> tuple[Finding, ...]:
     """One finding for each service whose port a stranger holds; none when the way is free, or has been
     made so."""
-    refused = _refused(files, chosen)
+    refused = _refused(situation, chosen)
     while refused and may_take_over and all(end_holder(step.holder, progress) for step in refused):
-        before, refused = len(refused), _refused(files, chosen)
+        before, refused = len(refused), _refused(look(files), chosen)
         if len(refused) >= before:
             break  # something takes the port again and again
     return tuple(
@@ -101,8 +108,8 @@ def clear_ports(
     )
 
 
-def _refused(files: RunFiles, chosen: Sequence[Service]) -> list[Refuse]:
-    steps = plan([Order(service) for service in chosen], observe(look(files), chosen), time.monotonic())
+def _refused(situation: Situation, chosen: Sequence[Service]) -> list[Refuse]:
+    steps = plan([Order(service) for service in chosen], observe(situation, chosen), time.monotonic())
     return [step for step in steps if isinstance(step, Refuse)]
 
 
@@ -113,6 +120,7 @@ def order(
     chosen: Sequence[Service],
     adding: bool,
     mode: str,
+    standby: Standby | None,
     progress: Progress,
 ) -> Launch:
     """Give the orders: keep, replace and start what the plan says; what then has to be waited for."""
@@ -123,7 +131,7 @@ def order(
     kept = {step.name for step in steps if isinstance(step, Keep)}
     ending = [step for step in steps if isinstance(step, Stop) and (step.name in names or not adding)]
     supervisor = situation.supervisor
-    wanted = _base(settings, before, situation, mode)
+    wanted = _base(settings, before, situation, mode, standby.token if standby else secrets.token_hex(16))
 
     leftovers = {m.service for m in situation.members if m.service in names} - kept
     doomed = frozenset({step.name for step in ending} | leftovers)
@@ -145,14 +153,16 @@ def order(
     if before and supervisor and tuple(orders.values()) == before.orders and wanted == before:
         return Launch(wanted, supervisor, frozenset(names), frozenset(kept))
     wanted = replace(wanted, generation=wanted.generation + 1, orders=tuple(orders.values()))
-    supervisor = handle.give_orders(files, wanted, supervisor)
+    supervisor = handle.give_orders(files, wanted, supervisor, standby)
     return Launch(wanted, supervisor, frozenset(names), frozenset(kept))
 
 
-def _base(settings: Settings, before: Wanted | None, situation: Situation, mode: str) -> Wanted:
+def _base(
+    settings: Settings, before: Wanted | None, situation: Situation, mode: str, new_token: str
+) -> Wanted:
     """The orders in force, with what these settings say; a new stack where nothing runs."""
     if before is None or not (situation.running or situation.supervisor):
-        token = situation.token if situation.running and situation.token else secrets.token_hex(16)
+        token = situation.token if situation.running and situation.token else new_token
         before = Wanted(generation=0, token=token, root=settings.root)
     return replace(
         before,

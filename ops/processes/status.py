@@ -31,6 +31,12 @@ def status(settings: Settings, *, adopt: bool = True, progress: Progress = silen
     return Outcome((*findings, *_findings(files)), described(settings, files))
 
 
+def anything_runs(settings: Settings) -> bool:
+    """Whether a recorded service of this project lives."""
+    stack = RunFiles(settings.root).stack()
+    return stack is not None and any(identity.lives(one.identity) for one in stack.services)
+
+
 def described(settings: Settings, files: RunFiles) -> dict[str, Any]:
     """The data of `start` and `status`, as the specification names it."""
     wanted, stack = files.wanted(), files.stack()

@@ -1,6 +1,6 @@
 """The supervisor: a small program of its own that starts services, watches them, and starts them again.
 
-    python -m ops.processes.supervisor PROJECT-FOLDER
+    python -m ops.processes.supervisor PROJECT-FOLDER [--standby]
 
 It reads its orders from `logs/run/wanted.json` (SIGHUP says that there are new ones) and tells how
 things stand in `logs/run/stack.json`. One thread, one poll over pidfds. SIGTERM ends all services
@@ -30,6 +30,7 @@ from ops.processes.probe import CommandAsk
 from ops.processes.records import Stack, Standing, Wanted, spec_of
 from ops.processes.run_files import RunFiles
 from ops.processes.sole import be_the_supervisor
+from ops.processes.standby import STANDBY
 from ops.processes.state import Life
 from ops.processes.wakeup import Wakeup
 
@@ -297,8 +298,13 @@ class Supervisor:
         )
 
 
-def main(root: Path) -> int:
-    """Detach, and supervise the stack of this project until it is stopped."""
+def main(root: Path, *, standby: bool = False) -> int:
+    """Detach, and supervise the stack of this project until it is stopped; on `standby` only once
+    standard input says so."""
+    if standby:
+        if not os.read(0, 1):
+            return 0
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the census sees that it waits no more
     came_up, tell = os.pipe()
     if os.fork():
         os.close(tell)
@@ -322,4 +328,4 @@ def main(root: Path) -> int:
 
 
 if __name__ == "__main__":
-    os._exit(main(Path(sys.argv[1])))
+    os._exit(main(Path(sys.argv[1]), standby=STANDBY in sys.argv[2:]))
