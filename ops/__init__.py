@@ -15,7 +15,7 @@ remote      the same tasks on other hosts: strict SSH, all hosts at once, releas
 doctor      checks that belong to no vendor, and what can be mended
 checks      the list of all checks, and the loop that asks them
 bench       what is promised in figures, measured beside its goals
-report      the only file that prints
+report      the only file that prints; live   what moves on a terminal
 commands    what each task does, one file each
 program     the running `inv` with its flag -H, and the script `ops`
 cli         the shape of every task: settings, one function, report, exit code

@@ -55,22 +55,26 @@ def carry_out(
 
 
 def _report(task: str, work: Work, root: Path, printer: Printer, mode: Mode, running: bool) -> Report | None:
-    from ops.doctor.environment import unusable
-
     try:
         settings = Settings.load(root, mode=mode)
         if running and mode == "auto":
             settings = _as_running(settings)
     except SettingsError as error:
-        return Report(task, error.vendors, unusable(error), unusable=True)
+        return Report(task, error.vendors, _unusable(error), unusable=True)
     try:
         return work(settings, printer)
     except SettingsError as error:
-        return Report(task, settings.vendors, (*settings.warnings, *unusable(error)), unusable=True)
+        return Report(task, settings.vendors, (*settings.warnings, *_unusable(error)), unusable=True)
     except OpsError as error:
         make = unknown if error.exit_code == 4 else fail
         finding = make(f"{task}.failed", error.message, fix=error.fix)
         return Report(task, settings.vendors, (finding,), unusable=error.exit_code == 2)
+
+
+def _unusable(error: SettingsError) -> tuple[Finding, ...]:
+    from ops.doctor.environment import unusable
+
+    return unusable(error)
 
 
 def _mode(offline: bool, live: bool) -> Mode:

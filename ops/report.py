@@ -1,14 +1,15 @@
-"""Report → terminal, JSON, JUnit. The only file that prints."""
+"""Report → terminal, JSON, JUnit. The only file that prints, with `live` for what moves."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from ops.findings import Finding, Report
+from ops.live import Live
 
 MARKS = {"ok": ("✓", 32), "warn": ("!", 33), "fail": ("✗", 31), "skip": ("–", 90), "unknown": ("?", 35)}
 SHOWN = 6  # questions that are on the screen at once
@@ -44,8 +45,19 @@ class Printer:
 
     def asking(self) -> Asking:
         """The progress of checks, as a context manager; silent under --json."""
-        terminal = not self.json and self._err.isatty()
-        return Asking(self, self._err if terminal else None, no_color=self._no_color)
+        return Asking(self)
+
+    def live(self, draw: Callable[[], Iterable[str]]) -> Live | None:
+        """Progress as lines that move; None under --json and where standard error is no terminal."""
+        if self.json or not self._err.isatty():
+            return None
+        return Live(self._err, draw, no_color=self._no_color)
+
+    def watch(self, draw: Callable[[], Iterable[str]]) -> Live | None:
+        """The task's own output as lines that move; None where standard output is no terminal."""
+        if not self._out.isatty():
+            return None
+        return Live(self._out, draw, no_color=self._no_color, transient=False)
 
     def line(self, text: str) -> None:
         """One line of the task's own output."""
@@ -63,26 +75,18 @@ class Asking:
     """Checks as they are asked and answered: on a terminal a few lines that change, elsewhere one line for
     each answer that is not well."""
 
-    def __init__(self, printer: Printer, terminal: IO[str] | None, *, no_color: bool) -> None:
+    def __init__(self, printer: Printer) -> None:
         self._printer = printer
         self._asked: dict[str, str] = {}
         self._counts = dict.fromkeys(MARKS, 0)
-        self._live: Any = None
-        if terminal is not None:
-            from rich.console import Console
-            from rich.live import Live
-
-            console = Console(file=terminal, no_color=no_color)
-            self._live = Live("", console=console, transient=True, refresh_per_second=10)
+        self._live = printer.live(self._drawn)
 
     def __enter__(self) -> Asking:
-        if self._live is not None:
-            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
-            self._live.stop()
+            self._live.__exit__()
 
     def tell(self, id: str, question: str, finding: Finding | None) -> None:
         """A check was asked (no finding yet), or has answered."""
@@ -94,12 +98,13 @@ class Asking:
             if self._live is None and finding.status not in ("ok", "skip"):
                 self._printer.progress(f"{finding.status}: {finding.id}: {finding.summary}")
         if self._live is not None:
-            from rich.text import Text
+            self._live.show()
 
-            done = " · ".join(f"{count} {status}" for status, count in self._counts.items() if count)
-            rows = [f"{sum(self._counts.values())} answered ({done or 'none yet'}), {len(self._asked)} asked"]
-            rows += [f"  … {name}: {words}" for name, words in list(self._asked.items())[-SHOWN:]]
-            self._live.update(Text("\n".join(rows)))
+    def _drawn(self) -> Iterable[str]:
+        done = " · ".join(f"{count} {status}" for status, count in self._counts.items() if count)
+        yield f"{sum(self._counts.values())} answered ({done or 'none yet'}), {len(self._asked)} asked"
+        for name, words in list(self._asked.items())[-SHOWN:]:
+            yield f"  … {name}: {words}"
 
 
 def paint(text: str, code: int, color: bool) -> str:

@@ -21,7 +21,7 @@ LEVELS = {
     "vendors": 2,
     "apps": 3, "processes": 3, "calls": 3, "remote": 3,
     "doctor": 4, "checks": 4, "bench": 4,
-    "report": 5,
+    "live": 5, "report": 5,
     "cli": 6, "commands": 6, "program": 6,
 }  # fmt: skip
 PURE = {"actions", "turns", "assembly", "events", "payload", "caller_audio", "codec", "conduct", "dialogue", "gauges", "leaving", "prices", "recovery",

@@ -12,8 +12,8 @@ from ops.commands.progress import teller
 from ops.config import Settings
 from ops.findings import Report
 from ops.journal import follow
+from ops.journal.level import override_level
 from ops.journal.query import query
-from ops.journal.write import override_level
 from ops.processes import start, status, stop
 from ops.report import Printer
 from ops.services import table

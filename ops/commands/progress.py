@@ -1,9 +1,13 @@
-"""Progress of processes and calls as single lines for people."""
+"""Progress of processes for people: single lines, or on a terminal a table that moves."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
 from ops.processes import outcome as processes
-from ops.report import Printer
+from ops.report import Printer, table
 
 
 def teller(printer: Printer) -> processes.Progress:
@@ -14,6 +18,50 @@ def teller(printer: Printer) -> processes.Progress:
             printer.progress(line)
 
     return tell
+
+
+@contextmanager
+def board(printer: Printer) -> Iterator[processes.Progress]:
+    """The progress of a start: on a terminal a live table of the services, what each waits for and since
+    when; elsewhere a line for each event."""
+    seen: dict[str, tuple[processes.ServiceSeen, float]] = {}
+    live = printer.live(lambda: board_rows(seen, time.monotonic()))
+    if live is None:
+        yield teller(printer)
+        return
+
+    def tell(event: processes.Event) -> None:
+        if isinstance(event, processes.ServiceSeen):
+            same = event.name in seen and seen[event.name][0].state == event.state
+            seen[event.name] = (event, seen[event.name][1] if same else time.monotonic())
+            live.show()
+        elif line := process_line(event):
+            live.above(line)
+
+    with live:
+        yield tell
+
+
+def board_rows(
+    seen: dict[str, tuple[processes.ServiceSeen, float]], now: float, color: bool = False
+) -> Iterable[str]:
+    """The services as a table: state, seconds in it, process and port, what is waited for."""
+    if not seen:
+        return
+    yield from table(
+        [
+            {
+                "service": name,
+                "state": one.state,
+                "for": f"{now - since:.1f} s",
+                "pid": one.pid,
+                "port": one.port,
+                "waits for": "" if one.state == "ready" else one.reason,
+            }
+            for name, (one, since) in seen.items()
+        ],
+        color,
+    )
 
 
 def process_line(event: object) -> str:

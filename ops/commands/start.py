@@ -6,13 +6,12 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from ops.commands.progress import teller
+from ops.commands.progress import board, teller
 from ops.config import Settings
 from ops.findings import Finding, Report
+from ops.journal.level import override_level
 from ops.journal.rotate import begin_latest
-from ops.journal.write import override_level
 from ops.processes import start as processes
-from ops.processes.attach import attach as stay
 from ops.processes.standby import Standby
 from ops.processes.status import anything_runs, status
 from ops.report import Printer
@@ -33,14 +32,15 @@ def start(
 ) -> Report:
     """The production start: environment, ports, services in order, readiness, then the whole line."""
     fresh_logs(settings)
-    outcome = processes.start(
-        settings,
-        table(settings),
-        only=only,
-        take_over=take_over,
-        standby=standby,
-        progress=teller(printer),
-    )
+    with board(printer) as progress:
+        outcome = processes.start(
+            settings,
+            table(settings),
+            only=only,
+            take_over=take_over,
+            standby=standby,
+            progress=progress,
+        )
     report = Report("start", settings.vendors, (*settings.warnings, *outcome.findings), outcome.data)
     if not outcome.failed and _has_bridge(settings, only):
         report = report.plus(*_line(settings, printer), **status(settings).data)
@@ -48,6 +48,8 @@ def start(
         return report
     if not printer.json:
         printer.report(report)
+    from ops.processes.attach import attach as stay
+
     ended = stay(settings, progress=teller(printer))
     return Report("start", settings.vendors, (*settings.warnings, *ended.findings), ended.data)
 
@@ -59,15 +61,16 @@ def basic(
     if settings.public_url is None:
         settings = replace(settings, public_url=f"http://127.0.0.1:{settings.websocket_port}")
     fresh_logs(settings)
-    outcome = processes.start(
-        settings,
-        table(settings),
-        only=only,
-        mode="basic",
-        watch=True,
-        standby=standby,
-        progress=teller(printer),
-    )
+    with board(printer) as progress:
+        outcome = processes.start(
+            settings,
+            table(settings),
+            only=only,
+            mode="basic",
+            watch=True,
+            standby=standby,
+            progress=progress,
+        )
     return Report("basic", settings.vendors, (*settings.warnings, *outcome.findings), outcome.data)
 
 

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ops.journal.entry import LEVELS, Entry, level_name, plain, said
+from ops.journal.level import level_file
 from ops.journal.redact import Redactor
 from ops.journal.sinks import Sinks
 
@@ -178,7 +179,3 @@ def _show(formatter: logging.Formatter, entry: Entry) -> None:
     with suppress(OSError, ValueError):
         sys.stderr.write(f"{formatter.format(record)}\n")
         sys.stderr.flush()
-
-
-def level_file(logs: Path) -> Path:
-    return logs / "run" / "log-level"

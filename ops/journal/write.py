@@ -27,7 +27,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
 
-from ops.journal.drain import OURS, Record, Writer, level_file
+from ops.journal.drain import OURS, Record, Writer
 from ops.journal.entry import LEVELS
 from ops.journal.redact import Redactor
 
@@ -106,7 +106,7 @@ def setup(
 
     `console` also shows them on standard error; left out, that is so where it is a terminal.
     `logs/run/log-level`, when it holds a level's name, stands above `level` until it is removed (see
-    `override_level`).
+    `ops.journal.level`).
     """
     global _door
     if not _SERVICE.fullmatch(service):
@@ -127,16 +127,6 @@ def close() -> None:
     door, _door = _door, None
     if door:
         door.shut()
-
-
-def override_level(logs: Path, level: str | None) -> None:
-    """Make all running services log at `level` within about a second; None ends that."""
-    path = level_file(logs)
-    if level is None:
-        path.unlink(missing_ok=True)
-    else:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.write_text(f"{level}\n", "ascii")
 
 
 class _Door(logging.Handler):

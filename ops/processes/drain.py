@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -19,12 +18,14 @@ class Health:
 
 def health(port: int, timeout: float = 1.0) -> Health | None:
     """The service's own account, or None when it gives none in time."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    from http.client import HTTPConnection, HTTPException  # only a stack with calls pays for them
+
+    connection = HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         connection.request("GET", "/health")
         body = connection.getresponse().read(1 << 20)
         return read_health(json.loads(body))
-    except (OSError, ValueError, http.client.HTTPException):
+    except (OSError, ValueError, HTTPException):
         return None
     finally:
         connection.close()

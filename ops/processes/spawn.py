@@ -8,7 +8,6 @@ dies in between, the gate closes and the child is gone: no process runs that nob
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import resource
@@ -135,5 +134,7 @@ def open_output(path: Path) -> tuple[int, str | None]:
 
 def become_subreaper() -> None:
     """Whatever below us loses its parent becomes our child (prctl(2)), so descent is never lost."""
+    import ctypes
+
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None, use_errno=True).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from ops.journal import drain, write
+from ops.journal.level import override_level
 from tests.journal.conftest import call_sid, canaries, disguises, records, traces
 
 Program = Callable[..., subprocess.Popen[bytes]]
@@ -90,10 +91,10 @@ def test_the_level_filters_and_can_be_changed_while_running(logs: Path) -> None:
     """DEBUG is not written at INFO, is within about a second of `override_level`, and no more after it."""
     write.setup("bridge", logs)
     log.debug("too.early")
-    write.override_level(logs, "DEBUG")
+    override_level(logs, "DEBUG")
     _until(lambda: logging.getLogger("ops").isEnabledFor(logging.DEBUG))
     log.debug("now")
-    write.override_level(logs, None)
+    override_level(logs, None)
     _until(lambda: not logging.getLogger("ops").isEnabledFor(logging.DEBUG))
     log.debug("too.late")
     write.close()
