@@ -122,7 +122,7 @@ def test_a_hanging_check_is_unknown_at_its_deadline(world: World) -> None:
     began = time.monotonic()
     found = checks.ask([hangs, _check("a.fine", ok("a.fine", "fine"))], world)
     leave.set()
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 8  # it hangs for ten
     assert [one.status for one in found] == ["unknown", "ok"]
     assert "within 0.2 s" in found[0].summary
 
@@ -139,14 +139,17 @@ def test_the_total_has_a_deadline_too(world: World) -> None:
     leave = threading.Event()
     chain = [
         Check[World](
-            f"a.{i}", "?", lambda _, i=i: (leave.wait(0.3), ok(f"a.{i}", ""))[1], (f"a.{i - 1}",) * bool(i)
+            f"a.{i}",
+            "?",
+            lambda _, i=i: (leave.wait(30.0 * (i > 0)), ok(f"a.{i}", ""))[1],
+            (f"a.{i - 1}",) * bool(i),
         )
         for i in range(6)
     ]
     began = time.monotonic()
     found = checks.ask(chain, world, total=0.5)
-    assert time.monotonic() - began < 1.2
     leave.set()
+    assert time.monotonic() - began < 20  # they take 30 s each
     assert found[0].status == "ok"
     assert found[-1].status in ("unknown", "skip")
     assert len(found) == 6

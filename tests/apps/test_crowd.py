@@ -86,7 +86,7 @@ async def talk(one: World, call: int, frames: int) -> tuple[int, int, int]:
     for number in range(frames):
         await phone.send(frame(call, number))
         await asyncio.sleep(max(0.0, began + 0.02 * (number + 1) - clock.time()))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(heard) < frames:
             await asyncio.sleep(0.02)
     await phone.close()
@@ -120,17 +120,17 @@ async def pass_by(one: World, dice: random.Random) -> None:
         async with one.stream() as phone:
             if way == "wrong ticket":
                 await phone.send(one.start(new_call(), "wrong"))
-                await asyncio.wait_for(phone.wait_closed(), 5)
+                await asyncio.wait_for(phone.wait_closed(), 20)
         return
     phone = await begin(one)
     if way != "at once":
         for number in range(3):
             await phone.send(frame(1, number))
-        while json.loads(await asyncio.wait_for(phone.recv(), 5))["event"] != "media":
+        while json.loads(await asyncio.wait_for(phone.recv(), 20))["event"] != "media":
             pass
     if way == "stop":
         await phone.send('{"event":"stop","stop":{}}')
-        await asyncio.wait_for(phone.wait_closed(), 5)
+        await asyncio.wait_for(phone.wait_closed(), 20)
     elif way == "drop":
         phone.transport.abort()
     else:

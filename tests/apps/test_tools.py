@@ -93,7 +93,7 @@ def test_a_slow_tool_is_cut_off() -> None:
     """At its limit the model is told that nobody knows whether it happened."""
     began = time.monotonic()
     output, _ = run("slow", "{}")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20  # it takes 30
     assert "do not repeat" in json.loads(output)["error"]
 
 

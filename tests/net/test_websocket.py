@@ -186,7 +186,7 @@ def test_a_silent_server_times_out() -> None:
         states, _, last = asyncio.run(everything(client))
         assert states == [State.CONNECTING, State.FAILED]
         assert last.cause == "no handshake within 0.1 s"
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 8
 
 
 def test_closing_while_waiting_or_connecting_ends_at_once() -> None:

@@ -124,7 +124,7 @@ def test_a_death_while_probing_fails_at_once(rig: Rig) -> None:
     """A service that dies before it is ready fails the start, with its last lines as evidence."""
     began = time.monotonic()
     outcome = rig.start(rig.service("good"), rig.service("bad", "crash"))
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 20
     finding = outcome.findings[0]
     assert finding.status == "fail"
     assert finding.id == "services.bad"

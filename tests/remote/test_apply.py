@@ -102,7 +102,7 @@ def test_a_link_that_only_seems_alive_is_lost(
         started = time.monotonic()
         with pytest.raises(Lost):
             one.run("echo up; sleep 20", out=lambda _: wire.freeze(), err=bytes)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 15  # the command takes 20
 
 
 def test_through_another_host(link: Connect, hosts: Hosts) -> None:

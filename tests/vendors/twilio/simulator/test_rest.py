@@ -105,7 +105,7 @@ def test_a_call_waits_for_its_turn(client: Client, simulator: Simulator) -> None
         assert client.calls(sids[2]).fetch().status == "queued"
         for sid in sids:
             simulator.over(sid)
-        assert 350 <= int(client.calls(sids[2]).fetch().queue_time or 0) <= 2000
+        assert 350 <= int(client.calls(sids[2]).fetch().queue_time or 0) <= 20_000
     finally:
         simulator.http.put("/_sim/account", json={"calls_per_second": 1000})
 

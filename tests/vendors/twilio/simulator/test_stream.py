@@ -173,7 +173,7 @@ def test_the_person_barges_in(simulator: Simulator, customer: Customer) -> None:
     view = simulator.over(sid)
     hear, say, _ = view["steps"]
     assert hear["ended_ms"] - at(view, "stream.first-audio") == pytest.approx(400, abs=100)
-    assert at(view, "clear") - say["at_ms"] < 1000
+    assert at(view, "clear") - say["at_ms"] < 8000  # of the ten seconds that would have played
     assert [step["done"] for step in view["steps"]] == [True, True, True]
 
 
