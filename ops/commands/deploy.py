@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import secrets
-import shlex
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -12,10 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ops.commands import deploy_report
 from ops.config import Settings
 from ops.errors import Fault, OpsError, SettingsError
-from ops.findings import Finding, Report, ok, warn
-from ops.remote import build, deliver, front, outcome, proxy
+from ops.findings import Report
+from ops.remote import build, deliver, front, proxy
 from ops.remote.abreast import Crew, together
 from ops.remote.apply import Link
 from ops.remote.deliver import Cargo, Delivery, Order, Way
@@ -56,12 +56,14 @@ def deploy(settings: Settings, printer: Printer, hosts: str, options: DeployOpti
     with _alone(settings), Crew(chosen) as crew:
         try:
             printer.progress("asking the hosts what they have")
-            asked = _asked(crew, printer)
-            if any(one.result.state != "ok" for one in asked):
-                return _report(settings, "deploy", asked, words)
+            asked, proxies = _asked(crew, fronts, printer)
+            if any(one.result.state != "ok" for one in (*asked, *proxies)):
+                return deploy_report.not_begun(settings, "deploy", asked, proxies, words)
             project = build.project(settings.root, dirty=options.dirty)
             salt = secrets.token_hex(8) if options.again else ""
-            loads = {one.host.name: _load(settings, project, one, salt, printer) for one in asked}
+            wheels = _wheels(settings, project, asked, printer)
+            envs = {host.name: _environment(settings, host) for host in chosen}
+            loads = {name: deliver.cargo(project, wheels[name], env, salt=salt) for name, env in envs.items()}
             if options.dry_run:
                 ways = _ways(crew, asked, fronts, order)
 
@@ -69,18 +71,22 @@ def deploy(settings: Settings, printer: Printer, hosts: str, options: DeployOpti
                     return deliver.plan(link, loads[link.host.name], order, ways.get(link.host.name))
 
                 planned = _all(crew, chosen, planned_on, printer)
-                report = _report(settings, "deploy", planned, words)
+                report = deploy_report.report(settings, "deploy", planned, words)
                 return report.plus(
-                    *(_planned(one) for one in planned if one.found),
-                    *_left(project),
-                    *_without_slots(asked, fronts),
+                    *(deploy_report.planned(one) for one in planned if one.found),
+                    *deploy_report.left(project),
+                    *deploy_report.without_slots(asked, fronts),
                 )
         except Interrupted as stop:
-            return replace(_report(settings, "deploy", stop.done, words), interrupted=True)
+            return replace(deploy_report.report(settings, "deploy", stop.done, words), interrupted=True)
         ways = _ways(crew, asked, fronts, order)
         shipped, interrupted = _shipped(crew, loads, order, ways, options.wave, printer)
-    report = replace(_report(settings, "deploy", shipped, words), interrupted=interrupted)
-    return report.plus(*_left(project), *_open_files(settings, chosen), *_without_slots(asked, fronts))
+    report = replace(deploy_report.report(settings, "deploy", shipped, words), interrupted=interrupted)
+    return report.plus(
+        *deploy_report.left(project),
+        *deploy_report.open_files(settings, chosen),
+        *deploy_report.without_slots(asked, fronts),
+    )
 
 
 def _shipped(
@@ -114,23 +120,22 @@ def rollback(
     """Put the release before in force again, on all hosts at once; the one in force is marked bad."""
     chosen = _chosen(settings, hosts, "rollback")
     order = _order(settings, "rollback", take_lock, 0)
-
     fronts = _fronts(settings, chosen)
     words = ("rollback", *([f"--to={to}"] if to else []), *(["--dry-run"] if dry_run else []))
     with _alone(settings), Crew(chosen) as crew:
         try:
-            asked = _asked(crew, printer)
-            if any(one.result.state != "ok" for one in asked):
-                return _report(settings, "rollback", asked, words)
+            asked, proxies = _asked(crew, fronts, printer)
+            if any(one.result.state != "ok" for one in (*asked, *proxies)):
+                return deploy_report.not_begun(settings, "rollback", asked, proxies, words)
             ways = _ways(crew, asked, fronts, order)
 
             def work(link: Link, stopped: threading.Event) -> dict[str, Any]:
                 way = ways.get(link.host.name)
                 return deliver.go_back(link, stopped, order, to=to or None, dry=dry_run, way=way)
 
-            return _report(settings, "rollback", _all(crew, chosen, work, printer), words)
+            return deploy_report.report(settings, "rollback", _all(crew, chosen, work, printer), words)
         except Interrupted as stop:
-            return replace(_report(settings, "rollback", stop.done, words), interrupted=True)
+            return replace(deploy_report.report(settings, "rollback", stop.done, words), interrupted=True)
 
 
 def releases(settings: Settings, printer: Printer, hosts: str) -> Report:
@@ -146,7 +151,7 @@ def releases(settings: Settings, printer: Printer, hosts: str) -> Report:
             for row in one.found.get("releases", ()):
                 told = f"{row['id']}  {row['state']:<8} {row['made']}  {row['label']}  {row['reason']}"
                 printer.line(f"{one.host.name} │ {told.rstrip()}")
-    return _report(settings, "releases", done, ("releases",))
+    return deploy_report.report(settings, "releases", done, ("releases",))
 
 
 def _chosen(settings: Settings, text: str, task: str) -> tuple[Host, ...]:
@@ -199,26 +204,55 @@ class Interrupted(Exception):
         self.done = done
 
 
-def _asked(crew: Crew, printer: Printer) -> tuple[Delivery, ...]:
-    """Each host's facts; one whose Python is too old has failed before anything is touched."""
+def _asked(
+    crew: Crew, fronts: dict[str, Front], printer: Printer
+) -> tuple[tuple[Delivery, ...], tuple[Delivery, ...]]:
+    """Each host's facts, and that the proxies before them answer: who cannot serve has failed before anything
+    is touched."""
+    before = {host.name: host for one in fronts.values() for host in one.proxies}
+    proxies = tuple(host for name, host in before.items() if all(name != one.name for one in crew.hosts))
 
     def ask(link: Link, _: threading.Event) -> dict[str, Any]:
         facts = deliver.ask(link, {"do": "facts"})
-        if tuple(int(part) for part in str(facts["python"]).split(".")[:2]) < OLDEST:
-            raise OpsError(
-                f"Its Python is {facts['python']}, expected 3.11 or later.", fix="install a later one"
-            )
+        if problem := unfit(link.host, facts, slots=link.host.name in fronts):
+            raise problem
         return facts
 
-    return _all(crew, crew.hosts, ask, printer)
+    done = _all(crew, (*crew.hosts, *proxies), ask, printer)
+    return done[: len(crew.hosts)], done[len(crew.hosts) :]
 
 
-def _load(settings: Settings, project: build.Project, asked: Delivery, salt: str, printer: Printer) -> Cargo:
-    facts = asked.found
-    if project.lock is not None:
-        printer.progress(f"{asked.host.name} │ wheels for Python {facts['python']} on {facts['platform']}")
-    wheels = build.wheels(project.lock, facts, settings.root / "dist/wheels")
-    return deliver.cargo(project, wheels, _environment(settings, asked.host), salt=salt)
+def unfit(host: Host, facts: dict[str, Any], *, slots: bool) -> OpsError | None:
+    """Why a host cannot take a release at all; with `slots` it is to have units."""
+    if tuple(int(part) for part in str(facts["python"]).split(".")[:2]) < OLDEST:
+        return OpsError(
+            f"Its Python is {facts['python']}, expected 3.11 or later.", fix="install a later one"
+        )
+    if (slots or host.role == "proxy") and facts["systemd"] and not facts["root"]:
+        return OpsError(
+            f"We log in as {facts['login']}, but units, slots and HAProxy need root (sudo is not used).",
+            fix=f'set user = "root" in [hosts.{host.name}] of ops.toml, with our key in its authorized_keys;'
+            " or take [proxy] out of ops.toml to run the release under our own supervisor",
+        )
+    return None
+
+
+def _wheels(
+    settings: Settings, project: build.Project, asked: Sequence[Delivery], printer: Printer
+) -> dict[str, tuple[build.Wheel, ...]]:
+    """The wheels for each host; hosts of one kind share them."""
+    kinds: dict[tuple[object, ...], tuple[build.Wheel, ...]] = {}
+    found = {}
+    for one in asked:
+        facts = one.found
+        kind = tuple(facts[name] for name in ("python", "platform", "libc"))
+        if kind not in kinds:
+            if project.lock is not None:
+                told = f"wheels for Python {facts['python']} on {facts['platform']}"
+                printer.progress(f"{one.host.name} │ {told}")
+            kinds[kind] = build.wheels(project.lock, facts, settings.root / "dist/wheels")
+        found[one.host.name] = kinds[kind]
+    return found
 
 
 def _environment(settings: Settings, host: Host) -> str | None:
@@ -234,67 +268,11 @@ def _environment(settings: Settings, host: Host) -> str | None:
         raise SettingsError((fault,), settings.vendors) from None
 
 
-def _open_files(settings: Settings, hosts: tuple[Host, ...]) -> tuple[Finding, ...]:
-    """Environment files here that others can read; on the host they are for their owner alone."""
-    names = sorted({host.env_file for host in hosts if host.env_file is not None})
-    return tuple(
-        warn("deploy.env-file", f"{name} can be read by others on this machine.", fix=f"chmod 600 {name}")
-        for name in names
-        if (settings.root / name).stat().st_mode & 0o077
-    )
-
-
 def _waves(hosts: tuple[Host, ...], size: int) -> list[tuple[Host, ...]]:
     """One host first; then all others, or `size` at a time."""
     rest = hosts[1:]
     step = size if size > 0 else max(1, len(rest))
     return [hosts[:1], *(rest[i : i + step] for i in range(0, len(rest), step))]
-
-
-def _report(settings: Settings, task: str, done: Sequence[Delivery], words: tuple[str, ...]) -> Report:
-    results = [one.result for one in done]
-    retry = outcome.retry_command(results, [words])
-    data = outcome.data(results, retry)
-    for one in done:
-        data["hosts"][one.host.name] |= one.found
-    findings = tuple(
-        ok(found.id, _told(one), **found.evidence) if one.result.state == "ok" else found
-        for one, found in zip(done, outcome.findings(results, retry), strict=True)
-    )
-    return Report(task, settings.vendors, findings, data)
-
-
-def _told(one: Delivery) -> str:
-    found, seconds = one.found, one.result.seconds
-    if "releases" in found:
-        now = next((row["id"] for row in found["releases"] if row["state"] == "current"), "none")
-        return f"{one.host.name}: {len(found['releases'])} releases, {now} in force."
-    if found.get("from") == found.get("to") and found.get("to"):
-        return f"{one.host.name}: {found['to']} is in force already; {seconds:.1f} s."
-    return f"{one.host.name}: {found.get('from') or 'nothing'} → {found.get('to')}; {seconds:.1f} s."
-
-
-def _planned(one: Delivery) -> Finding:
-    found = one.found
-    megabytes = found["bytes_to_send"] / 1e6
-    told = (
-        f"would send {found['files_to_send']} files ({megabytes:.1f} MB), install releases/{found['to']}"
-        f" below {found['base']}, switch current to it, and keep {found['keep']} releases"
-    )
-    if found.get("slot"):
-        drains = ", ".join(found["drains"]) or "none"
-        told += (
-            f"; {'start' if found['starts'] else 'keep'} slot {found['slot']}, prove it with validate --deep,"
-            f" lead new calls to it on {', '.join(found['proxies'])}, and drain: {drains}"
-        )
-    return ok(f"plan.{one.host.name}", f"{one.host.name}: {told}.", **found)
-
-
-def _left(project: build.Project) -> tuple[Finding, ...]:
-    if not project.left_out:
-        return ()
-    told = f"{project.left_out} uncommitted changes are not part of {project.label}."
-    return (warn("deploy.uncommitted", told, fix="commit them, or add --dirty"),)
 
 
 def _fronts(settings: Settings, chosen: Sequence[Host]) -> dict[str, Front]:
@@ -318,18 +296,3 @@ def _ways(crew: Crew, asked: Sequence[Delivery], fronts: dict[str, Front], order
 
     able = [one.host.name for one in asked if not one.found.get("obstacle")]
     return {name: Way(fronts[name], direct) for name in able if name in fronts}
-
-
-def _without_slots(asked: Sequence[Delivery], fronts: dict[str, Front]) -> tuple[Finding, ...]:
-    """The hosts where a release runs under our own supervisor, and why no units and slots were set up."""
-    left = {
-        one.host.name: one.found.get("obstacle") or "ops.toml has no [proxy] to lead calls to slots"
-        for one in asked
-        if one.host.name not in fronts or one.found.get("obstacle")
-    }
-    if not left:
-        return ()
-    reasons = "; ".join(f"{name}: {why}" for name, why in left.items())
-    told = f"No systemd units and slots were set up ({reasons}): the release runs under our own supervisor."
-    fix = shlex.join(["inv", "-H", ",".join(left), "start"]) + " puts it to work"
-    return (warn("deploy.units", told, fix=fix, reasons=left),)

@@ -248,12 +248,11 @@ def go_back(
 ) -> dict[str, Any]:
     """Put the release before in force again; the one in force is marked bad. What was proven once is not
     proven again, so that this takes seconds."""
-    with _locked(link, order, {"do": "back", "to": to}) as (mine, found):
+    looking = [way.front.looking(to), {"do": "facts"}] if way else []
+    with _locked(link, order, {"do": "back", "to": to}, *looking) as (mine, found):
         _go_on(stopped)
         if dry:
-            return found | ask(link, {"do": "unlock"}, **mine)
-        if way:
-            found |= ask(link, {"do": "facts"}, way.front.looking(found["to"]))
+            return {key: found[key] for key in ("from", "to")} | ask(link, {"do": "unlock"}, **mine)
         switch = {"do": "rollback", "to": found["to"]}
         return _switched(link, mine, way, found, found["to"], (), switch, ({"do": "unlock"},), deep=False)
 

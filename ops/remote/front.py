@@ -28,7 +28,7 @@ class Front:
         return units.ports(self.host.slot_port)
 
     def looking(self, release: str | None) -> dict[str, Any]:
-        """The step that asks which slot a release would get."""
+        """The step that asks which slot a release would get; None: the one that was in force before."""
         return {"do": "look", "id": release, "ports": self.ports}
 
     def starting(self, release: str, slot: str, base: str, *, deep: bool) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from ops.commands.deploy import unfit
 from ops.errors import OpsError
 from ops.remote import build, deliver
 from ops.remote.apply import Link, connect
@@ -148,12 +149,39 @@ def test_a_release_that_cannot_run_stops_at_the_first_host(project: Hosts) -> No
 
 
 def test_a_host_that_cannot_be_asked_keeps_all_untouched(project: Hosts) -> None:
-    """Before anything is sent every host has answered."""
+    """Before anything is sent every host has answered, and the proxies before them: else none is touched, and
+    all are to be named again."""
     path = project.add("one")
     project.add("gone", port=1)
     found = report(project, "-H", "one,gone", "deploy", code=4)
-    assert found["data"]["untouched"] == ["gone"]
+    assert found["data"]["untouched"] == ["one", "gone"]
+    assert found["data"]["retry"] == "inv -H one,gone deploy"
+    project.add("edge", port=1, role="proxy")
+    with (project.root / "ops.toml").open("a") as file:
+        file.write("[proxy]\nport = 8000\n")
+    for task in ("deploy", "rollback"):
+        found = report(project, "-H", "one", task, code=4)
+        assert (found["data"]["untouched"], found["data"]["retry"]) == (["one"], f"inv -H one {task}")
+        assert [one["id"] for one in found["findings"]] == ["hosts.one", "hosts.edge"]
     assert not path.exists()
+
+
+def test_a_host_that_is_not_fit_says_what_to_do() -> None:
+    """An old Python; and units for a login that is not root: sudo is not used, so both ways out are named."""
+    host = Host("web1", "127.0.0.1")
+    facts = {"python": "3.11.2", "systemd": True, "root": False, "login": "ann"}
+    told = unfit(host, facts, slots=True)
+    assert told is not None
+    assert "log in as ann" in told.message
+    assert 'user = "root" in [hosts.web1]' in told.fix
+    assert "take [proxy] out" in told.fix
+    assert unfit(Host("edge", "127.0.0.1", role="proxy"), facts, slots=False) is not None
+    for fits in (facts | {"root": True}, facts | {"systemd": False}):
+        assert unfit(host, fits, slots=True) is None
+    assert unfit(host, facts, slots=False) is None
+    old = unfit(host, facts | {"python": "3.10.12"}, slots=False)
+    assert old is not None
+    assert "3.10.12" in old.message
 
 
 def test_two_at_once(project: Hosts) -> None:

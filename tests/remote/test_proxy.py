@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import ssl
 import subprocess
 import threading
 import time
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import InvalidMessage
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import ServerConnection, serve
 
+from ops.bench.bridge import certificate
 from ops.remote import proxy
 from ops.remote.proxy import Proxy, Server
 from ops.remote.receiver.balancer import Balancer, _states
@@ -64,8 +67,11 @@ class Site:
         ]
         return proxy.configuration(Proxy(port=self.port, **more), servers, self.socket, user="root")
 
-    def lead_to(self, name: str, **more: Any) -> dict[str, Any]:
+    def lead_to(self, name: str, *, reload: bool = False, **more: Any) -> dict[str, Any]:
+        """Without systemd here: a `reload` is the signal that its unit would send."""
         request = {"config": self.text(name, **more), "socket": self.socket, "ready": [f"web1-{name}"]}
+        if reload:
+            self.balancer._reload = lambda: self.master.send_signal(signal.SIGUSR2)  # type: ignore[attr-defined,method-assign]
         return self.balancer.balance(request)
 
     def call(self, path: str = "/call") -> ClientConnection:
@@ -127,6 +133,39 @@ def test_a_slot_change_and_a_reload_cut_no_call(site: Site) -> None:
         assert {line.recv(timeout=5) for line in reloaded} == {"green"}
         assert all(map(lives, (*old, *new, late)))
         assert site.config.stat().st_ino == before
+
+
+def test_calls_come_in_by_tls(site: Site, tmp_path: Path) -> None:
+    """With a certificate the door speaks TLS 1.2 or later and nothing else; webhook and websocket pass, and a
+    slot changes under a live call."""
+    trusted, _ = certificate.make(tmp_path, "127.0.0.1")
+    pem = tmp_path / "site.pem"
+    pem.touch(mode=0o600)
+    pem.write_bytes(trusted.read_bytes() + (tmp_path / "key.pem").read_bytes())
+    trust = ssl.create_default_context(cafile=trusted)
+    assert site.lead_to("blue", certificate=str(pem), reload=True)["reloaded"]
+
+    def call() -> ClientConnection:
+        return connect(f"wss://127.0.0.1:{site.port}/call", ssl=trust, proxy=None, open_timeout=5)
+
+    until(lambda: answers(call))
+    with call() as old:
+        assert old.recv(timeout=5) == "blue"
+        assert old.socket.version() in ("TLSv1.2", "TLSv1.3")  # type: ignore[attr-defined]
+        assert site.lead_to("green", certificate=str(pem))["reloaded"] is False
+        with call() as new:
+            assert new.recv(timeout=5) == "green"
+        assert lives(old)
+        with pytest.raises((InvalidMessage, ConnectionError, EOFError)):
+            site.call()
+
+
+def answers(call: Callable[[], ClientConnection]) -> bool:
+    try:
+        with call() as line:
+            return bool(line.recv(timeout=5))
+    except (OSError, EOFError, InvalidMessage):
+        return False
 
 
 def test_a_slot_that_is_not_up_gets_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,11 +42,8 @@ class Balancer:
         before = self._text()
         draft = self.config.with_name(f".{self.config.name}.draft")
         write(draft, text.encode(), 0o640)
-        checked = _ran("haproxy", "-c", "-f", str(draft))
-        if checked.returncode:
-            told = checked.stderr.decode("utf-8", "replace").strip().splitlines()[:5]
-            draft.unlink()
-            raise Refusal(f"haproxy does not take its configuration: {' / '.join(told)}", "correct [proxy]")
+        if text != before:  # what the file says was checked when it came
+            self._check(draft)
         same = WEIGHT.sub("", before) == WEIGHT.sub("", text) and _answers(socket_path)
         if same:
             for name in request["ready"]:
@@ -57,6 +54,13 @@ class Balancer:
         draft.replace(self.config)
         self._reload()
         return {"reloaded": True, "told": []}
+
+    def _check(self, draft: Path) -> None:
+        checked = _ran("haproxy", "-c", "-f", str(draft))
+        if checked.returncode:
+            told = checked.stderr.decode("utf-8", "replace").strip().splitlines()[:5]
+            draft.unlink()
+            raise Refusal(f"haproxy does not take its configuration: {' / '.join(told)}", "correct [proxy]")
 
     def _tell(self, path: str, weights: dict[str, str]) -> list[str]:
         """The ones that get calls first: at no moment is there nobody to take a call."""

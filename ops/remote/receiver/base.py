@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import platform
+import pwd
 import shutil
 import sysconfig
 import time
@@ -29,6 +31,8 @@ class Base:
             "libc": f"{libc}-{version}",
             "uv": shutil.which("uv") is not None,
             "systemd": Path("/run/systemd/system").is_dir(),
+            "login": pwd.getpwuid(os.geteuid()).pw_name,
+            "root": os.geteuid() == 0,
             "base": str(self.path),
             "current": self.current(),
             "slot_in_force": self.slot(),
@@ -83,23 +87,35 @@ class Base:
         (self.path / "releases").mkdir(exist_ok=True)
         return self.path / "releases" / id
 
+    def mark_bad(self, id: str, why: str) -> None:
+        """From now on it is not put in force again."""
+        write(self.release(id) / "BAD", why.encode())
+
     def complete(self) -> list[Path]:
         found = [path.parent for path in (self.path / "releases").glob("[0-9a-f]*/COMPLETE")]
         return sorted(found, key=lambda one: (one / "COMPLETE").stat().st_mtime_ns, reverse=True)
 
     def before(self, now: str | None) -> str | None:
         """The release that was in force before `now`, complete and good; of several the latest."""
-        rows = []
-        with contextlib.suppress(FileNotFoundError), (self.path / "history.jsonl").open() as file:
-            for line in file:
-                with contextlib.suppress(ValueError):  # the last line may have been cut off
-                    rows.append(json.loads(line))
+        rows = self._history()
         seen = {one.name for one in self.complete() if not (one / "BAD").exists()}
         for row in reversed(rows):
             if row["to"] == now and row["from"] in seen and row["from"] != now:
                 return str(row["from"])
         earlier = [row["to"] for row in reversed(rows) if row["to"] in seen and row["to"] != now]
         return str(earlier[0]) if earlier else None
+
+    def was_in_force(self, id: str) -> bool:
+        """Whether it has been put in force here, now or once."""
+        return any(row["to"] == id for row in self._history())
+
+    def _history(self) -> list[dict[str, Any]]:
+        rows = []
+        with contextlib.suppress(FileNotFoundError), (self.path / "history.jsonl").open() as file:
+            for line in file:
+                with contextlib.suppress(ValueError):  # the last line may have been cut off
+                    rows.append(json.loads(line))
+        return rows
 
     def read(self, name: str) -> dict[str, Any] | None:
         try:

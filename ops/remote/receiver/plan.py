@@ -8,14 +8,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Slot:
-    """One slot: the release its link names, and its unit: `running`, `leaving` (it drains) or `free`."""
+    """One slot: the release its link names, and its unit: `running`, `leaving` (it drains) or `free`.
+    `told` is what it says of itself, as `calls=3`."""
 
     name: str
     release: str | None
     state: str
+    told: str = ""
 
 
-def slot_for(slots: Sequence[Slot], in_force: str | None, release: str) -> Slot | None:
+def slot_for(slots: Sequence[Slot], in_force: str | None, release: str | None) -> Slot | None:
     """The slot that takes a release, to be started if it is `free`; None where every slot still has calls.
 
     A slot that runs the release already takes it, the one in force before one that a deploy which was cut

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import subprocess
 import sys
 from typing import Any
 
@@ -58,6 +59,8 @@ def main() -> None:
         told = {"ok": answer(request["base"], request)}
     except Refusal as refusal:
         told = {"refused": str(refusal), "fix": refusal.fix}
+    except subprocess.TimeoutExpired as problem:
+        told = {"refused": f"{problem}.", "fix": "see why the host is that slow, then again"}
     except OSError as problem:
         told = {"refused": f"{problem}.", "fix": "check the rights and the space on the host's disk"}
     sys.stdout.write(f"\x1e{request['word']} {json.dumps(told)}\n")

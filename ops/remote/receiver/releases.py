@@ -104,8 +104,7 @@ class Releases:
         """Put that release in force again; the one in force now is marked bad."""
         found = self.back(request)
         if found["from"] is not None:
-            bad = self.base.release(found["from"]) / "BAD"
-            write(bad, f"rolled back by {request['holder']}".encode())
+            self.base.mark_bad(found["from"], f"rolled back by {request['holder']}")
         return self._switch(self.base.release(found["to"]), request, "rollback")
 
     def releases(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import pwd
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ops.remote.receiver.base import Base
 from ops.remote.receiver.files import Refusal, link, run, write
 from ops.remote.receiver.plan import Slot, leftovers, slot_for
 
 UNIT = Path("/etc/systemd/system/trunkline@.service")
+WANTS = UNIT.parent / "multi-user.target.wants"  # what [Install] of the unit asks for
+PROOF = 120.0  # seconds that validate --deep may take
 LIVES = {"active": "running", "reloading": "running", "activating": "running", "deactivating": "leaving"}
 
 
@@ -35,23 +36,26 @@ class Units:
         one = next(one for one in slots if one.name == name)
         if one.state == "leaving" or (one.state == "running" and one.release != release):
             raise Refusal(f"Slot {name} was taken meanwhile.", "deploy again")
-        for other in leftovers(slots, self.base.slot(), name):
-            _systemctl("stop", "--no-block", _unit(other))
+        _leave(leftovers(slots, self.base.slot(), name))
         if one.state == "free":
             self._set_up(name, request)
             _systemctl("reset-failed", _unit(name))
             if _systemctl("start", _unit(name)).returncode:
-                self._give_up(name, "does not come up")
+                self._give_up(name, "does not come up", request)
         known = name == self.base.slot()  # it was proven when it came, and has calls now
         self._prove(name, request["ports"][name], request, deep=request["deep"] and not known)
         return {"started": one.state == "free"}
 
     def look(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Which slot a release would get, which ones would drain, and what each says of itself now."""
+        """Which slot a release would get, which ones would drain, and what each says of itself now.
+
+        Without a release it is about the one before, which a rollback puts in force.
+        """
         slots = self._slots(request["ports"])
-        chosen = slot_for(slots, self.base.slot(), request["id"])
+        release = request["id"] or self.base.before(self.base.current())
+        chosen = slot_for(slots, self.base.slot(), release)
         return {
-            "slots": {one.name: _status(one.name) or one.state for one in slots},
+            "slots": {one.name: one.told or one.state for one in slots},
             "slot": chosen.name if chosen else None,
             "starts": chosen is not None and chosen.state == "free",
             "drains": leftovers(slots, chosen.name if chosen else None),
@@ -61,14 +65,28 @@ class Units:
         """Let every slot but the one in force finish its calls and leave; nobody waits for it."""
         now, slots = self.base.slot(), self._slots(request["ports"])
         for one in slots:
-            _systemctl("enable" if one.name == now else "disable", _unit(one.name))
+            at_boot = (WANTS / _unit(one.name)).is_symlink()
+            if at_boot != (one.name == now):  # each is a reload of systemd: only where something changes
+                _systemctl("disable" if at_boot else "enable", _unit(one.name))
         drains = leftovers(slots, now)
-        for name in drains:
-            _systemctl("stop", "--no-block", _unit(name))
+        _leave(drains)
         return {"drains": drains}
 
     def _slots(self, ports: dict[str, int]) -> list[Slot]:
-        return [Slot(name, self._release(name), _state(name)) for name in ports]
+        """All slots, by one question to systemd."""
+        asked = "--property=Id,ActiveState,StatusText"
+        told = _systemctl("show", asked, *map(_unit, ports)).stdout.decode("utf-8", "replace")
+        rows = [
+            dict(line.split("=", 1) for line in part.splitlines() if "=" in line)
+            for part in told.split("\n\n")
+        ]
+        units = {row.get("Id"): row for row in rows}
+        found = []
+        for name in ports:
+            row = units.get(_unit(name), {})
+            state = LIVES.get(row.get("ActiveState", ""), "free")
+            found.append(Slot(name, self._release(name), state, row.get("StatusText", "")))
+        return found
 
     def _release(self, name: str) -> str | None:
         try:
@@ -106,29 +124,35 @@ class Units:
     def _prove(self, name: str, port: int, request: dict[str, Any], *, deep: bool) -> None:
         status = _health(port)
         if status != 200:
-            self._give_up(name, f"is not healthy: /health says {status}")
+            self._give_up(name, f"is not healthy: /health says {status}", request)
         if not deep:
             return
         at = f"http://127.0.0.1:{port}"
-        done = subprocess.run(
-            ["./inv", "validate", "--deep", f"--at={at}", "--json"],
-            cwd=self.base.path / f"slots/{name}", stdin=subprocess.DEVNULL, capture_output=True, timeout=120,
-            user=request["user"], group=request["user"], extra_groups=[], check=False,
-            env={"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.base.path)},
-        )  # fmt: skip
+        try:
+            done = subprocess.run(
+                ["./inv", "validate", "--deep", f"--at={at}", "--json"],
+                cwd=self.base.path / f"slots/{name}", stdin=subprocess.DEVNULL, capture_output=True,
+                user=request["user"], group=request["user"], extra_groups=[], check=False, timeout=PROOF,
+                env={"PATH": os.environ.get("PATH", os.defpath), "HOME": str(self.base.path)},
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            self._give_up(name, f"does not end validate --deep within {PROOF:.0f} s", request)
         if done.returncode:
-            self._give_up(name, f"fails validate --deep: {_failed(done)}")
+            self._give_up(name, f"fails validate --deep: {_failed(done)}", request)
 
-    def _give_up(self, name: str, why: str) -> None:
-        """Stop a slot that never had traffic; what is in force stays so."""
+    def _give_up(self, name: str, why: str, request: dict[str, Any]) -> NoReturn:
+        """Stop a slot that never had traffic; what is in force stays so. Its release is bad from now on,
+        unless it was in force before: then it is the host or a vendor that fails, and a way back stays."""
         if name == self.base.slot():
             raise Refusal(f"Slot {name}, which is in force, {why}. {_journal(name)}", "see inv -H … logs")
         told = _journal(name)
         _systemctl("kill", "--signal=KILL", _unit(name))
         _systemctl("stop", _unit(name))
+        if not self.base.was_in_force(request["id"]):
+            self.base.mark_bad(request["id"], f"its slot {why}")
         raise Refusal(
             f"Slot {name} with the new release {why}; it was stopped, what was in force still is. {told}",
-            "mend it, then deploy again",
+            "mend it, then deploy again; add --again if nothing of the release changes",
         )
 
 
@@ -147,13 +171,10 @@ def _unit(name: str) -> str:
     return f"trunkline@{name}.service"
 
 
-def _state(name: str) -> str:
-    told = _systemctl("show", "--property=ActiveState", "--value", _unit(name)).stdout
-    return LIVES.get(told.decode().strip(), "free")
-
-
-def _status(name: str) -> str:
-    return _systemctl("show", "--property=StatusText", "--value", _unit(name)).stdout.decode().strip()
+def _leave(names: tuple[str, ...]) -> None:
+    """Have slots finish their calls; nobody waits for it."""
+    if names:
+        _systemctl("stop", "--no-block", *map(_unit, names))
 
 
 def _systemctl(*words: str) -> subprocess.CompletedProcess[bytes]:
@@ -173,6 +194,8 @@ def _journal(name: str) -> str:
 
 
 def _health(port: int) -> int | str:
+    import http.client  # slow to load, and most requests do not ask
+
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/health")
