@@ -218,7 +218,10 @@ def _asked(
             raise problem
         return facts
 
-    done = _all(crew, (*crew.hosts, *proxies), ask, printer)
+    try:
+        done = _all(crew, (*crew.hosts, *proxies), ask, printer)
+    except Interrupted as stop:
+        raise Interrupted(deploy_report.untouched(stop.done[: len(crew.hosts)])) from None
     return done[: len(crew.hosts)], done[len(crew.hosts) :]
 
 

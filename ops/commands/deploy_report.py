@@ -28,6 +28,16 @@ def report(settings: Settings, task: str, done: Sequence[Delivery], words: tuple
     return Report(task, settings.vendors, findings, data)
 
 
+def untouched(asked: Sequence[Delivery]) -> tuple[Delivery, ...]:
+    """Hosts that were only asked: an answer is no success."""
+    return tuple(
+        replace(one, result=HostResult(one.host.name, "skipped", reason="not begun"), found={})
+        if one.result.state == "ok"
+        else one
+        for one in asked
+    )
+
+
 def not_begun(
     settings: Settings,
     task: str,
@@ -36,10 +46,7 @@ def not_begun(
     words: tuple[str, ...],
 ) -> Report:
     """Not every host has answered: those that did are untouched as well, and to be named again."""
-    done = [
-        replace(one, result=HostResult(one.host.name, "skipped", reason="not begun"), found={})
-        if one.result.state == "ok" else one for one in asked
-    ]  # fmt: skip
+    done = untouched(asked)
     found = report(settings, task, done, words)
     mute = [one.result for one in proxies if one.result.state != "ok"]
     return found.plus(*outcome.findings(mute, outcome.retry_command([one.result for one in done], [words])))

@@ -11,17 +11,22 @@ import sys
 import threading
 import time
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ops.commands import deploy as command
 from ops.commands.deploy import unfit
+from ops.config import Settings
 from ops.errors import OpsError
 from ops.remote import build, deliver
 from ops.remote.apply import Link, connect
-from ops.remote.deliver import Order
+from ops.remote.deliver import Delivery, Order
 from ops.remote.hosts import Host
+from ops.remote.outcome import HostResult
+from ops.report import Printer
 from tests.conftest import REPOSITORY
 from tests.remote.conftest import Hosts
 
@@ -226,6 +231,22 @@ def test_ctrl_c_finishes_the_step_at_hand_and_goes_no_further(project: Hosts) ->
     assert in_force(paths[0]) == "one"
     assert not (paths[0] / "lock.json").exists()
     assert not paths[1].exists()
+
+
+def test_ctrl_c_while_hosts_are_asked_is_no_success(project: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who had answered by then is untouched, and to be named again."""
+
+    def answered(works: Sequence[Delivery], _: object) -> None:
+        works[0].result = HostResult("one", "ok")
+        raise KeyboardInterrupt
+
+    for name in ("one", "two"):
+        project.add(name)
+    monkeypatch.setattr(command, "together", answered)
+    settings = Settings.load(project.root, {})
+    found = command.deploy(settings, Printer(json=True, no_color=True), "one,two", command.DeployOptions())
+    assert (found.interrupted, found.data["untouched"]) == (True, ["one", "two"])
+    assert found.data["retry"] == "inv -H one,two deploy"
 
 
 class Cut(Link):

@@ -27,8 +27,8 @@ show) shift 2; for unit; do
 done;;
 start) [ -e broken ] && exit 1; echo active > $2.state;;
 stop|kill) for unit; do [ -e $unit.state ] && echo inactive > $unit.state; done; true;;
-enable) ln -s x wants/$2;;
-disable) rm wants/$2;;
+enable) ln -s x wants/$3;;
+disable) rm wants/$3;;
 esac
 """
 PORTS = units.ports()

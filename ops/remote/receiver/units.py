@@ -66,8 +66,8 @@ class Units:
         now, slots = self.base.slot(), self._slots(request["ports"])
         for one in slots:
             at_boot = (WANTS / _unit(one.name)).is_symlink()
-            if at_boot != (one.name == now):  # each is a reload of systemd: only where something changes
-                _systemctl("disable" if at_boot else "enable", _unit(one.name))
+            if at_boot != (one.name == now):  # which one the host's next start begins; now nothing changes
+                _systemctl("disable" if at_boot else "enable", "--no-reload", _unit(one.name))
         drains = leftovers(slots, now)
         _leave(drains)
         return {"drains": drains}

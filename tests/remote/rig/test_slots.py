@@ -172,6 +172,7 @@ def test_calls_outlive_a_deploy_and_a_rollback(site: Site) -> None:
         commit(site.project, agent_txt="broken", inv='#!/bin/sh\n[ "$1" = start ] && exit 1; exit 0\n')
         failed = site.inv("deploy", code=3)
         assert "does not come up" in str(failed["reason"])
+        assert "marked bad" in str(site.inv("deploy", code=3)["reason"])
         assert (in_force(site.base), site.state("green")) == ("two", "active")
 
         back = site.inv("rollback")
