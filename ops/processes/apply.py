@@ -29,6 +29,7 @@ AFTER_DRAIN = 3.0  # seconds for a draining service between its limit and SIGKIL
 HELPERS = 2.0  # seconds for what belongs to no service that we know
 NOW = 1.0  # seconds between the stop signal and SIGKILL when there is no time to drain
 AFTER_KILL = 10.0  # seconds in which a killed process must be gone
+SURE = 2  # counts of nobody until nobody is left: what forks and ends while we read /proc can be missed once
 LOOK = 0.05  # seconds between two counts while something is left
 
 
@@ -105,17 +106,20 @@ class Crew:
         limits = {s.name: NOW if now else _limit(s, drains.get(s.name)) for s in by_name.values()}
         targets: dict[Identity, _Target] = {}
         killed_at: float | None = None
+        empty, enough = 0, SURE if services is None else 1
         try:
             while True:
                 clock = time.monotonic()
                 if clock >= next_count:
-                    for member in self._members(services, by_name):
+                    found = self._members(services, by_name)
+                    empty = 0 if found else empty + 1
+                    for member in found:
                         if member.identity not in targets:
                             self._ask(member, by_name, targets)
                     next_count = clock + LOOK
                 self._collect(targets)
                 if not targets:
-                    if self._none_left(services, by_name):
+                    if empty >= enough:
                         return
                     next_count = clock
                     continue
@@ -133,12 +137,6 @@ class Crew:
         finally:
             for target in targets.values():
                 os.close(target.pidfd)
-
-    def _none_left(self, services: Sequence[Service] | None, by_name: dict[str, Service]) -> bool:
-        """Whether nobody is left; of the whole stack that is asked twice, because a process that forks
-        and ends while we read /proc can be missed once."""
-        times = 2 if services is None else 1
-        return not any(self._members(services, by_name) for _ in range(times))
 
     def _members(self, services: Sequence[Service] | None, by_name: dict[str, Service]) -> list[Member]:
         everyone = census(self._token, self._root)

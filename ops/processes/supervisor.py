@@ -227,11 +227,11 @@ class Supervisor:
 
     def _leave(self) -> None:
         """End all services, as a stop command does, and then ourselves."""
-        from ops.processes.apply import Receipt, end_all
-
         for member in self._members.values():
             member.order = replace(member.order, held=True)
         if any(member.pidfd is not None for member in self._members.values()):
+            from ops.processes.apply import Receipt, end_all
+
             end_all(self._wanted, self._files.root, Receipt())
         self._reap()
         self._write()
