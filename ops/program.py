@@ -7,6 +7,11 @@ lets it read its arguments again. Imports nothing but Invoke: `inv --list` must 
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 from invoke.exceptions import ParseError
@@ -21,6 +26,8 @@ HOSTS = "Hosts to run the tasks on: names or groups of ops.toml, SSH aliases, us
 class OpsProgram(Program):
     """Invoke's program with one more flag: the hosts to run the tasks on."""
 
+    adopted = False  # it is the whole process, and nothing comes after it
+
     def core_args(self) -> list[Argument]:
         return [*super().core_args(), Argument(names=("hosts", "H"), help=HOSTS)]
 
@@ -33,6 +40,8 @@ class OpsProgram(Program):
         hosts = self.args.hosts.value
         if hosts is None:
             super().execute()
+            if self.adopted:
+                _leave()
             return
         if not self.tasks:
             raise ParseError("-H needs at least one task, like: inv -H web1 status")
@@ -60,6 +69,7 @@ def adopt() -> bool:
         return False
     before = _whence(program)
     program.__class__ = OpsProgram
+    program.adopted = True
     program.parse_core_args()
     if _whence(program) != before:
         raise ParseError("-c and -r must come before -H")
@@ -69,6 +79,18 @@ def adopt() -> bool:
 def main() -> None:
     """The script `ops`: `inv` for tasks that are not ours, too, and with -H in its --help."""
     OpsProgram(name="Trunkline", binary="ops", binary_names=["ops"], version=_version()).run()
+
+
+def _leave() -> None:
+    """End the process without taking the interpreter apart first, which a person would wait for: the kernel
+    frees all the same. Not with threads at work, or with output that does not go out."""
+    if threading.active_count() > 1:
+        return
+    logging.shutdown()
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _whence(program: Program) -> tuple[object, ...]:

@@ -37,7 +37,7 @@ def give_orders(
             if stack and stack.supervisor:
                 return stack.supervisor
             end(supervisor, at_once=True)
-        with without_supervisor(files) as nobody:
+        with without_supervisor(files.folder) as nobody:
             if nobody:
                 files.write_wanted(wanted)
         if not nobody:  # one that an interrupted start had begun has come up just now

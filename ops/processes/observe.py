@@ -60,7 +60,7 @@ def look(files: RunFiles) -> Situation:
         token = wanted.token if wanted else stack.token if stack else None
         if supervisor is None:
             found = census.supervisors(token, files.root)
-            with without_supervisor(files) as nobody:
+            with without_supervisor(files.folder) as nobody:
                 pass
             if (found or not nobody) and time.monotonic() < until:
                 time.sleep(0.02)  # it comes up, or writes anew what was lost

@@ -1,6 +1,6 @@
 """Who listens on a port. Read only, and never by binding: a trial bind can make the real one fail.
 
-/proc/net/tcp gives the socket's inode; only then are processes searched for it, the likely ones
+The kernel gives the socket's inode; only then are processes searched for it, the likely ones
 first. That is a hundred times cheaper than listing the connections of every process.
 """
 
@@ -10,11 +10,8 @@ import os
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
-from ops.processes import procfs
-
-_LISTEN = "0A"
+from ops.processes import procfs, sock_diag
 
 
 @dataclass(frozen=True)
@@ -54,20 +51,13 @@ class Holder:
 def listeners(ports: Iterable[int]) -> list[Listener]:
     """The sockets that listen on these ports at an address where this machine itself would ask."""
     wanted = set(ports)
-    found = []
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            lines = Path(table).read_text("ascii").splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            fields = line.split()
-            host, _, port = fields[1].partition(":")
-            if fields[3] == _LISTEN and int(port, 16) in wanted:
-                address = _local_address(host)
-                if address:
-                    found.append(Listener(int(port, 16), address, int(fields[9]), int(fields[7])))
-    return found
+    if not wanted:
+        return []
+    return [
+        Listener(one.port, address, one.inode, one.uid)
+        for one in sock_diag.listening()
+        if one.port in wanted and (address := _local_address(one.address))
+    ]
 
 
 def owner(inode: int, first: Iterable[int] = ()) -> int | None:
@@ -114,11 +104,9 @@ def _sockets(pid: int) -> set[int]:
     return found
 
 
-def _local_address(text: str) -> str | None:
-    """Decodes the kernel's form (words in host byte order); None for an address that is not this
-    machine talking to itself."""
-    words = (bytes.fromhex(text[i : i + 8])[::-1] for i in range(0, len(text), 8))
-    raw = b"".join(words).removeprefix(b"\0" * 10 + b"\xff\xff")  # IPv4 in IPv6 is IPv4
+def _local_address(raw: bytes) -> str | None:
+    """The address as text; None for one that is not this machine talking to itself."""
+    raw = raw.removeprefix(b"\0" * 10 + b"\xff\xff")  # IPv4 in IPv6 is IPv4
     if not any(raw):
         return "127.0.0.1" if len(raw) == 4 else "::1"
     if len(raw) == 4:

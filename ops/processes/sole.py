@@ -11,15 +11,14 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from ops.processes.run_files import RunFiles
 
-
-def be_the_supervisor(files: RunFiles, patience: float = 3.0) -> bool:
-    """Hold the supervisor's lock for as long as we live; False when another one does."""
-    files.make()
+def be_the_supervisor(folder: Path, patience: float = 3.0) -> bool:
+    """Hold the lock in a project's run folder for as long as we live; False when another one does."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     until = time.monotonic() + patience
-    while (handle := _supervisor_lock(files)) is None:
+    while (handle := _supervisor_lock(folder)) is None:
         if time.monotonic() >= until:
             return False
         time.sleep(0.01)
@@ -27,10 +26,10 @@ def be_the_supervisor(files: RunFiles, patience: float = 3.0) -> bool:
 
 
 @contextmanager
-def without_supervisor(files: RunFiles) -> Iterator[bool]:
+def without_supervisor(folder: Path) -> Iterator[bool]:
     """Within it no supervisor can come up, if it gives True; False: there is one, visible or not."""
     try:
-        handle = _supervisor_lock(files)
+        handle = _supervisor_lock(folder)
     except OSError:
         yield True  # no folder, or one that cannot be written: a supervisor could not come up either
         return
@@ -41,8 +40,8 @@ def without_supervisor(files: RunFiles) -> Iterator[bool]:
             os.close(handle)
 
 
-def _supervisor_lock(files: RunFiles) -> int | None:
-    handle = os.open(files.folder / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _supervisor_lock(folder: Path) -> int | None:
+    handle = os.open(folder / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from ops.processes import census, spawn
 from ops.processes.environment import PACKAGE, minimal, python
-from ops.processes.run_files import RunFiles
 from ops.processes.sole import without_supervisor
 
 STANDBY = "--standby"
@@ -46,7 +45,7 @@ class Standby:
 @contextmanager
 def standing_by(root: Path) -> Iterator[Standby | None]:
     """A supervisor that waits, for as long as this lasts; None where one is at work already."""
-    with without_supervisor(RunFiles(root)) as nobody:
+    with without_supervisor(root / "logs" / "run") as nobody:
         pass
     if not nobody:
         yield None

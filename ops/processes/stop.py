@@ -43,7 +43,7 @@ def stop(
             situation = look(files)
             asked |= {port for service in _services(situation) for port in service.ports}
             _end(files, situation, receipt, drain_seconds, now, progress, hurry)
-            with without_supervisor(files) as nobody:
+            with without_supervisor(files.folder) as nobody:
                 if nobody or receipt.left:
                     # one that an interrupted start had begun may have come and gone unseen
                     end_all(None, files.root, receipt, token=situation.token, now=True, progress=progress)

@@ -313,7 +313,7 @@ def main(root: Path, *, standby: bool = False) -> int:
     os.setsid()
     spawn.become_subreaper()
     files = RunFiles(root)
-    alone = be_the_supervisor(files)
+    alone = be_the_supervisor(files.folder)
     os.close(came_up)
     os.close(tell)
     if not alone:

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from ops.processes import ports
+from ops.processes import ports, sock_diag
 from ops.processes.ports import Holder
 
 
@@ -49,3 +49,30 @@ def test_a_bound_or_connected_socket_is_no_listener() -> None:
 def test_a_holder_that_may_not_be_looked_into_is_said_plainly() -> None:
     """Another user's process has no pid for us; its user is told."""
     assert "user 12 that we may not look into" in str(Holder(80, None, "", 0.0, None, None, None, 12))
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_the_kernel_and_proc_tell_the_same(family: socket.AddressFamily) -> None:
+    """Both ways tell the same sockets, with address, port, inode and user."""
+    with socket.create_server(
+        ("127.0.0.1" if family == socket.AF_INET else "::1", 0), family=family
+    ) as server:
+        mine = (server.getsockname()[1], os.fstat(server.fileno()).st_ino, os.getuid())
+        fast, slow = sock_diag.by_netlink(family), list(sock_diag.by_proc(family))
+        for told in (fast, slow):
+            assert mine in [(one.port, one.inode, one.uid) for one in told]
+        address = {one.inode: one.address for one in fast}
+        assert address[mine[1]] == {one.inode: one.address for one in slow}[mine[1]]
+
+
+def test_where_the_kernel_does_not_answer_proc_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old kernel or a sandbox: slower, but the same answer."""
+
+    def refused(family: int) -> list[sock_diag.Listening]:
+        raise OSError("refused")
+
+    monkeypatch.setattr(sock_diag, "by_netlink", refused)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert [one.inode for one in ports.listeners([server.getsockname()[1]])] == [
+            os.fstat(server.fileno()).st_ino
+        ]

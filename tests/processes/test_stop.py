@@ -197,7 +197,7 @@ from ops.processes.sole import be_the_supervisor
 from ops.processes.run_files import RunFiles
 from ops.processes.supervisor import Supervisor
 files = RunFiles(Path(sys.argv[1]))
-assert be_the_supervisor(files)
+assert be_the_supervisor(files.folder)
 wanted = files.wanted()
 print("up", flush=True)
 time.sleep(0.3)
@@ -227,7 +227,7 @@ def test_a_supervisor_that_comes_up_unseen_escapes_no_stop(rig: Rig) -> None:
 def test_there_is_never_a_second_supervisor(rig: Rig) -> None:
     """While one lives no other gets its place, whoever starts it."""
     rig.start(rig.service("one"))
-    assert not be_the_supervisor(rig.files, patience=0.05)
+    assert not be_the_supervisor(rig.files.folder, patience=0.05)
 
 
 def test_sigterm_ends_a_supervisor_with_its_services(rig: Rig) -> None:
