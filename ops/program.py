@@ -69,7 +69,7 @@ def adopt() -> bool:
         return False
     before = _whence(program)
     program.__class__ = OpsProgram
-    program.adopted = True
+    program.adopted = True  # type: ignore[attr-defined]  # its class has just changed
     program.parse_core_args()
     if _whence(program) != before:
         raise ParseError("-c and -r must come before -H")
