@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ops.vendors.twilio.simulator import account as accounts
-from ops.vendors.twilio.simulator import calls, disguise, errors, forms
+from ops.vendors.twilio.simulator import calls, disguise, errors, forms, listing
 from ops.vendors.twilio.simulator.documents import Source
 from ops.vendors.twilio.simulator.errors import RestError, invalid
 from ops.vendors.twilio.simulator.exchange import Exchange
@@ -201,16 +201,8 @@ def delete_call(exchange: Exchange, request: Request, form: Form) -> Answer:
 
 
 def list_calls(exchange: Exchange, request: Request, form: Form) -> Answer:
-    query = request.query_params
-    wanted = {
-        name: query[parameter]
-        for parameter, name in (
-            ("To", "to"), ("From", "from"), ("ParentCallSid", "parent_call_sid"), ("Status", "status"),
-        )
-        if parameter in query
-    }  # fmt: skip
-    shown = (calls.resource(phone.call) for phone in reversed(exchange.phones.values()))
-    found = [each for each in shown if all(each[name] == value for name, value in wanted.items())]
+    newest_first = (phone.call for phone in reversed(exchange.phones.values()))
+    found = listing.chosen(newest_first, request.query_params)
     return 200, _page(request, "calls", found)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 
@@ -104,6 +105,32 @@ def test_status() -> None:
             status = (await http.get("/status")).json()
             assert status["status"] == "online"
             assert status["session"]["legs"][0]["region"]
+
+    asyncio.run(go())
+
+
+def test_the_api_tells_what_is_not_so_on_request() -> None:
+    """Another local port, an inspected tunnel, a lost session: each once."""
+
+    async def go() -> None:
+        async with _running() as (running, http):
+            edge = running.edges["command_line"]
+            edge.inspect = False
+            own = f"http://127.0.0.1:{edge.upstream[1]}"
+
+            async def config() -> dict[str, Any]:
+                [tunnel] = (await http.get("/tunnels")).json()["tunnels"]
+                return dict(tunnel["config"])
+
+            running.faults.arm("elsewhere", port=9)
+            assert (await config())["addr"] == "http://127.0.0.1:9"
+            running.faults.arm("inspected")
+            assert await config() == {"addr": own, "inspect": True}
+            assert await config() == {"addr": own, "inspect": False}
+            running.faults.arm("lost-session")
+            lost = (await http.get("/status")).json()
+            assert (lost["status"], lost["session"]["legs"]) == ("reconnecting", [])
+            assert (await http.get("/status")).json()["status"] == "online"
 
     asyncio.run(go())
 

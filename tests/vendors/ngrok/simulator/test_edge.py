@@ -261,7 +261,7 @@ def test_a_fault_answers_once(name: str, status: int, number: str) -> None:
 
 
 def test_slow_uneven_and_broken_tunnels() -> None:
-    """delay holds a request, slice cuts what the client sends into pieces, reset breaks the websocket."""
+    """delay holds a request, slice cuts what the client sends into pieces, reset and idle break the websocket."""
 
     async def go() -> None:
         faults = Faults()
@@ -289,5 +289,10 @@ def test_slow_uneven_and_broken_tunnels() -> None:
                     await socket.send("x" * 100)
                     await socket.recv()
                     assert time.monotonic() - began >= 0.3
+                faults.arm("idle", seconds=0.1)
+                async with connect(url, compression=None) as socket:
+                    with pytest.raises(ConnectionClosed) as closed:
+                        await socket.recv()
+                    assert closed.value.rcvd is None
 
     asyncio.run(go())

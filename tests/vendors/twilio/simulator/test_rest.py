@@ -95,6 +95,32 @@ def test_a_list_is_paged(client: Client, simulator: Simulator, customer: Custome
     assert second.previous_page() is not None
 
 
+def test_a_list_is_narrowed_by_its_filters(client: Client, simulator: Simulator) -> None:
+    """Numbers, status and both times, as a day or as a moment before or after; a wrong date is 20001."""
+    to, hour = "+12025550176", timedelta(hours=1)
+    simulator.person({"do": "hang-up"}, number=to)
+    sid = client.calls.create(to=to, from_=AGENT, twiml="<Response/>").sid or ""
+    simulator.over(sid)
+    began = client.calls(sid).fetch().start_time
+
+    def listed(**filters: Any) -> list[str | None]:
+        return [call.sid for call in client.calls.list(to=to, **filters)]
+
+    assert listed(from_=AGENT, status="completed") == [sid]
+    assert listed(start_time=began.date()) == [sid]
+    assert listed(start_time_after=began - hour, end_time_before=began + hour) == [sid]
+    for wrong in (
+        {"status": "busy"},
+        {"start_time": began.date() - timedelta(days=1)},
+        {"start_time_before": began - hour},
+        {"start_time_after": began + hour},
+        {"end_time_before": began - hour},
+        {"end_time_after": began + hour},
+    ):
+        assert listed(**wrong) == [], wrong
+    assert simulator.rest("GET", "/Calls.json", StartTime="yesterday").json()["code"] == 20001
+
+
 def test_a_call_waits_for_its_turn(client: Client, simulator: Simulator) -> None:
     """At four calls a second the third call starts half a second after the first."""
     simulator.http.put("/_sim/account", json={"calls_per_second": 4})

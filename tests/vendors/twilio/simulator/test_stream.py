@@ -22,7 +22,7 @@ from tests.vendors.twilio.simulator.conftest import (
     StreamLog,
     wait_for,
 )
-from tests.vendors.twilio.simulator.test_garbage import frames
+from tests.vendors.twilio.simulator.test_fuzz import frames
 
 
 def codes(view: dict[str, Any]) -> list[int]:
@@ -295,6 +295,23 @@ def test_wrong_messages_are_31951_once(simulator: Simulator, customer: Customer)
     view = simulator.over(simulator.dial({"do": "pause", "ms": 9000}))
     assert codes(view) == [31951, 31950]
     assert customer.streams[0].of("mark")[0]["mark"] == {"name": "alive"}
+
+
+def test_more_than_ten_minutes_of_audio_are_31931_once(simulator: Simulator, customer: Customer) -> None:
+    """What comes on top is discarded with one warning; after a clear the stream plays on."""
+
+    async def talk(log: StreamLog) -> None:
+        await log.until("start")
+        for _ in range(9):
+            await log.play(bytes(700_000))
+        await log.send("clear")
+        await log.mark("alive")
+        await log.until("mark")
+        await log.socket.close()
+
+    customer.talk = talk
+    customer.answers["/twiml"] = customer.connect()
+    assert codes(simulator.over(simulator.dial({"do": "pause", "ms": 9000}))) == [31931]
 
 
 def test_frames_that_break_the_websocket_protocol_are_31924(simulator: Simulator, customer: Customer) -> None:

@@ -1,4 +1,4 @@
-"""Whatever the server sends is read: mutated frames by the thousand."""
+"""Whatever the server sends is read: mutated frames and documents by the thousand."""
 
 from __future__ import annotations
 
@@ -8,14 +8,22 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from ops.vendors.twilio.simulator import messages
+from ops.vendors.twilio.simulator import grammar, messages
+from ops.vendors.twilio.simulator.errors import TITLES
+from ops.vendors.twilio.simulator.markup import BadTwiml
 from ops.vendors.twilio.simulator.playout import FRAME, PlayOut
 
 SID = "MZ" + "1" * 32
 SHARE, ALL = 20_000, 1_000_000
+DOCUMENTS = 5000
+TWIML = (
+    '<?xml version="1.0" encoding="UTF-8"?><Response><Say loop="2">Hello</Say><Pause length="1"/>'
+    '<Gather numDigits="1" timeout="3" action="/digits"><Play>/a.wav</Play></Gather>'
+    '<Dial timeout="9" callerId="+12025550100"><Number>+12025550199</Number></Dial>'
+    '<Connect action="/next"><Stream url="wss://example.com/call"><Parameter name="a" value="b"/></Stream>'
+    '</Connect><Redirect method="GET">/again</Redirect><Reject reason="busy"/><Hangup/></Response>'
+)
 ODD = ('"\\ud800"', "1e999", "NaN", "-0", "null", "[]", "{}", '""', "[[[[[[", '"\\u0000"', "true", "9" * 400)
 
 
@@ -33,8 +41,12 @@ def valid(chance: random.Random, sid: str) -> str:
 
 
 def mutated(chance: random.Random, sid: str) -> str:
-    """A valid message with something cut, doubled, replaced or put in."""
-    text = valid(chance, sid)
+    """A valid message that is one no longer, or hardly."""
+    return spoiled(valid(chance, sid), chance)
+
+
+def spoiled(text: str, chance: random.Random) -> str:
+    """A text with something cut, doubled, replaced or put in."""
     for _ in range(chance.randrange(1, 4)):
         begin = chance.randrange(len(text) + 1)
         end = min(len(text), begin + chance.randrange(12))
@@ -56,19 +68,27 @@ def frames(seed: int, count: int, sid: str) -> Iterator[str]:
             yield "".join(chr(chance.randrange(1, 0x500)) for _ in range(chance.randrange(60)))
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 2**32))
-def test_twenty_thousand_frames_are_read_and_played(seed: int) -> None:
-    """Each is accepted or wrong with a reason; the play-out clock stays whole, every mark comes back once."""
-    swallow(seed, SHARE // 20)
+@pytest.mark.timeout(1800)
+def test_mutated_frames_are_read_and_played(request: pytest.FixtureRequest) -> None:
+    """20,000 of them, a million with --long: each is accepted or wrong with a reason; the play-out clock
+    stays whole, every mark comes back once."""
+    total = ALL if request.config.getoption("--long") else SHARE
+    for seed in range(total // 1000):
+        swallow(seed, 1000)
 
 
-def test_a_million_frames(request: pytest.FixtureRequest) -> None:
-    """The long form of the same, with --long."""
-    if not request.config.getoption("--long"):
-        pytest.skip("only with --long")
-    for seed in range(ALL // 10_000):
-        swallow(seed, 10_000)
+def test_mutated_documents_are_run_or_refused() -> None:
+    """TwiML with something cut, doubled, replaced or put in: verbs, or Twilio's number and a place."""
+    chance = random.Random(3)
+    refused: list[BadTwiml] = []
+    for _ in range(DOCUMENTS):
+        try:
+            grammar.parse(spoiled(TWIML, chance).encode("utf-8", "replace"))
+        except BadTwiml as bad:
+            refused.append(bad)
+    assert {bad.notice.code for bad in refused} <= set(TITLES)
+    assert all(min(bad.line, bad.column) >= 1 for bad in refused)
+    assert 0.1 * DOCUMENTS < len(refused) < 0.95 * DOCUMENTS  # neither all valid nor all nonsense
 
 
 def swallow(seed: int, count: int) -> None:
