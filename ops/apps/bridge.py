@@ -28,6 +28,7 @@ from ops.apps.switchboard import Switchboard
 from ops.apps.transports import FROM_PHONE
 from ops.config import Settings
 from ops.journal import write as journal
+from ops.vendors.openai import wire
 
 COLLECTED_AFTER = (20_000, 20, 50)  # objects, and rounds of the younger generations
 LAST_WORDS = 3.0  # seconds for calls that were ended at once to close their sockets
@@ -140,11 +141,11 @@ def _switchboard(settings: Settings) -> tuple[Switchboard, list[WebSocketRoute],
     if settings.websocket_library == "picows":
         from ops.apps.transports import on_picows
 
-        bridge = Switchboard(settings, on_picows.dial)
+        bridge = Switchboard(settings, on_picows.dial, wire)
         return bridge, [], on_picows.PhoneDoor(bridge).take
     from ops.apps.transports import on_websockets
 
-    bridge = Switchboard(settings, on_websockets.dial)
+    bridge = Switchboard(settings, on_websockets.dial, wire)
     stream = partial(on_websockets.stream, bridge)
     return bridge, [WebSocketRoute(path, stream) for path in (MEDIA_PATH, MEDIA_PATH + "/{name}")], None
 

@@ -24,6 +24,7 @@ from ops.apps.actions import (
     ToPhone,
     Transfer,
 )
+from ops.apps.dialect import Dialect
 from ops.apps.recording import Recording
 from ops.apps.session import Session
 from ops.apps.tools import Toolbox
@@ -33,7 +34,6 @@ from ops.errors import OpsError
 from ops.journal.hops import Hop
 from ops.journal.write import logger
 from ops.net.retry import Policy
-from ops.vendors.openai import wire as model
 from ops.vendors.openai.events import Audio
 from ops.vendors.twilio import wire as phone
 
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 AWAKE = 1.0  # seconds between two looks at the clock at most
 STRAINED = 5.0  # seconds in which a phone that takes nothing must begin to
-FINAL = frozenset({401, 403, 404, 3000, 4000})  # HTTP statuses and close codes that trying again cannot help
 Dial = Callable[[Address], Awaitable[Socket]]
 
 log = logger(__name__)
@@ -51,8 +50,8 @@ log = logger(__name__)
 class Call:
     """A live call, from its accepted start message until both sockets are closed.
 
-    `dial` opens sockets to the model. `remember` gets the rows that must outlive this process, `measure` the
-    numbers for the metrics, `watch` each message of the model that is not audio.
+    `dial` opens sockets to the model, which speaks `dialect`. `remember` gets the rows that must outlive this
+    process, `measure` the numbers for the metrics, `watch` each message of the model that is not audio.
     """
 
     def __init__(
@@ -62,6 +61,7 @@ class Call:
         settings: Settings,
         agent: Agent,
         dial: Dial,
+        dialect: Dialect,
         *,
         record: bool,
         folder: Path,
@@ -82,14 +82,17 @@ class Call:
         self._socket = socket
         self._settings = settings
         self._dial = dial
+        self._dialect = dialect
+        self._decode = dialect.decode  # looked up once: it is called for each frame
         self._folder = folder
         self._toolbox = toolbox or Toolbox()
         self._remember, self._measure, self._watch = remember, measure, watch
         self._recording = Recording() if record else None
         policy = Policy(limit=settings.max_retries_websocket, first=settings.retry_interval, cap=5.0)
         self._session = Session(
-            start, agent, self.began, self._recording, past=past, turns=turns, resumed=resumed, policy=policy
-        )
+            start, agent, self.began, self._recording,
+            dialect=dialect, past=past, turns=turns, resumed=resumed, policy=policy,
+        )  # fmt: skip
         self._model: Socket | None = None
         self._sockets: set[Socket] = set()  # of the model, those that may still be open
         self._dialling: asyncio.Task[None] | None = None
@@ -241,15 +244,12 @@ class Call:
         settings, key = self._settings, self._settings.openai_api_key
         began = self._loop.time()
         try:
-            socket = await self._dial(
-                Address(
-                    f"{settings.openai_realtime_url}?model={settings.openai_model}",
-                    {"Authorization": f"Bearer {key.reveal()}"} if key else {},
-                    settings.timeout_websocket_connection,
-                )
+            url, headers = self._dialect.address(
+                settings.openai_realtime_url, settings.openai_model, key.reveal() if key else ""
             )
+            socket = await self._dial(Address(url, headers, settings.timeout_websocket_connection))
         except NotOpened as problem:
-            final = problem.status in FINAL or _is_final(problem.cause)
+            final = self._dialect.final(problem.status, problem.cause)
             now = self._loop.time()
             self._happened(self._session.model_lost(problem.cause, now, generation, final=final))
             return
@@ -274,7 +274,7 @@ class Call:
             return
         now = self._loop.time()
         try:
-            event = model.decode(message)
+            event = self._decode(message)
             more = self._carry_out(self._session.on_model(event, now, generation))
             if type(event) is not Audio:
                 self._watch(message)
@@ -291,7 +291,7 @@ class Call:
         if self._model is socket:
             self._model = None
         if not self._over.done():
-            final = closed.code in FINAL or _is_final(closed.reason)
+            final = self._dialect.final(closed.code, closed.reason)
             now = self._loop.time()
             self._happened(self._session.model_lost(str(closed), now, generation, final=final))
 
@@ -345,8 +345,3 @@ class Call:
             log.hop(note.event, note.message, level=note.level, **fields)
         else:
             log.at(note.level, note.event, note.message, **fields)
-
-
-def _is_final(cause: str) -> bool:
-    """Whether the model refused for a reason that trying again cannot help."""
-    return any(code in cause for code in model.FATAL_CODES)

@@ -23,6 +23,7 @@ from ops.apps.actions import (
 )
 from ops.apps.caller_audio import CallerAudio
 from ops.apps.codec import Evidence
+from ops.apps.dialect import Dialect
 from ops.apps.dialogue import Dialogue, Entry, Said, to_json
 from ops.apps.leaving import PATIENCE, Leaving
 from ops.apps.playout import Answer, Playout, Send
@@ -31,7 +32,6 @@ from ops.apps.recovery import Recovery
 from ops.journal.hops import Hop
 from ops.net.retry import Policy
 from ops.vendors.openai import prices
-from ops.vendors.openai import wire as model
 from ops.vendors.twilio import wire as phone
 
 DEAD_AIR = 1.5  # seconds of silence, while an answer is owed, until a recorded sentence fills it
@@ -52,8 +52,8 @@ SAY_AGAIN = (
 class Conduct:
     """The state of one call and the moves in it; each returns what is to be carried out.
 
-    `past` is what was said in an earlier stream of the same call, which this one goes on with, and
-    `turns` how many answers there were.
+    `dialect` is the model's protocol, `past` what was said in an earlier stream of the same call, which this
+    one goes on with, and `turns` how many answers there were.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Conduct:
         now: float,
         recording: Recording | None = None,
         *,
+        dialect: Dialect,
         past: tuple[Entry, ...] = (),
         turns: int = 0,
         resumed: bool = False,
@@ -75,6 +76,8 @@ class Conduct:
         self.tokens = prices.Tokens()
         self._code = 1011
         self._agent = agent
+        self._dialect = dialect
+        self._hear = dialect.append  # looked up once: it is called for each frame
         self._recording = recording
         self._began = now
         self._frame_at = now  # when the phone's last frame came
@@ -135,17 +138,17 @@ class Conduct:
         ]
         if heard > 0 and cut.item_id in self._items:
             actions += [
-                ToModel(model.truncate(cut.item_id, heard)),
+                ToModel(self._dialect.truncate(cut.item_id, heard)),
                 self._hop(Hop.TRUNCATED, now, item_id=cut.item_id, heard_ms=heard),
             ]
         elif cut.item_id not in self._items and self._recovery.ready_at is not None:
-            actions.append(ToModel(model.message("system", CUT.format(heard=entry.heard))))
+            actions.append(ToModel(self._dialect.message("system", CUT.format(heard=entry.heard))))
         return actions
 
     def _tell_digits(self, now: float) -> list[Action]:
         told = f"(The caller pressed these keys on the phone: {' '.join(self._digits)})"
         self._digits = ""
-        return [ToModel(model.message("user", told)), *self._ask(now)]
+        return [ToModel(self._dialect.message("user", told)), *self._ask(now)]
 
     def _take_up(self, now: float, first: bool) -> list[Action]:
         """The first words in a new session: a greeting, an answer that is owed, or nothing."""
@@ -176,7 +179,7 @@ class Conduct:
             return []
         self._recovery.expect(now)
         told = f"{self._agent.instructions}\n\n{instructions}" if instructions else None
-        return [ToModel(model.answer(told))]
+        return [ToModel(self._dialect.answer(told))]
 
     def _send_due(self, now: float) -> list[Action]:
         return self._to_phone(self._playout.due(now))
@@ -218,7 +221,7 @@ class Conduct:
 
     def _configuration(self) -> str:
         agent = self._agent
-        return model.configure(
+        return self._dialect.configure(
             instructions=agent.instructions,
             voice=agent.voice,
             transcription=agent.transcription,
@@ -302,7 +305,7 @@ class Conduct:
         return not (busy or self._playout.speaking or self._frames.turn_open or self._leaving)
 
     def _wrong_codec(self, cause: str, now: float) -> list[Action]:
-        note = Note("ERROR", "model.codec", f"Codec mismatch: {cause}.", {"expected": model.FORMAT})
+        note = Note("ERROR", "model.codec", f"Codec mismatch: {cause}.", {"expected": self._dialect.FORMAT})
         return [note, *self._say_goodbye("agent-apology", Hangup(1011, f"codec mismatch: {cause}"), now)]
 
     def _hop(self, hop: Hop, now: float, **fields: Any) -> Note:

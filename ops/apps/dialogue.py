@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ops.vendors.openai import wire as model
+from ops.apps.dialect import Dialect
 from ops.vendors.openai.events import ToolCall
 
 ENTRIES = 400  # the last ones are replayed; older ones are forgotten
@@ -105,16 +105,17 @@ class Dialogue:
             found.append(entry)
         return tuple(reversed(found))
 
-    def replay(self, without: Iterable[str] = ()) -> list[str]:
+    def replay(self, dialect: Dialect) -> list[str]:
         """The conversation as commands for a new session: what was said, what was heard, what was called."""
-        left_out, commands = set(without), []
+        commands = []
         for entry in self._entries.values():
             if isinstance(entry, Used):
-                commands.append(model.tool_call(entry.id, entry.name, entry.arguments))
+                commands.append(dialect.tool_call(entry.id, entry.name, entry.arguments))
                 if entry.output is not None:
-                    commands.append(model.tool_output(entry.id, entry.output))
-            elif entry.id not in left_out and entry.heard:
-                commands.append(model.message("user" if entry.by == "caller" else "assistant", entry.heard))
+                    commands.append(dialect.tool_output(entry.id, entry.output))
+            elif entry.heard:
+                role = "user" if entry.by == "caller" else "assistant"
+                commands.append(dialect.message(role, entry.heard))
         return commands
 
 

@@ -22,7 +22,6 @@ from ops.apps.conduct import remembered
 from ops.apps.turns import Turns
 from ops.journal.hops import Hop
 from ops.vendors.openai import events as model
-from ops.vendors.openai import wire
 from ops.vendors.twilio import wire as phone
 
 GARBAGE_LIMIT = 50  # malformed messages until a socket is given up
@@ -179,7 +178,7 @@ class Session(Turns):
             return []
         actions: list[Action] = [remembered(entry)]
         if self._recovery.ready_at is not None:
-            actions.append(ToModel(wire.tool_output(call_id, output)))
+            actions.append(ToModel(self._dialect.tool_output(call_id, output)))
         return actions if self._dialogue.running else actions + self._ask(now)
 
     def transferred(self, problem: str | None, now: float) -> list[Action]:
@@ -195,7 +194,7 @@ class Session(Turns):
             reason = "the model was lost and the transfer failed"
             return [note, *self._say_goodbye("agent-apology", Hangup(1011, reason), now)]
         failed = "The transfer failed: nobody can be reached. Apologise and offer to help yourself."
-        return [note, ToModel(wire.message("system", failed)), *self._ask(now)]
+        return [note, ToModel(self._dialect.message("system", failed)), *self._ask(now)]
 
     def summary(self, now: float) -> Note:
         """The call's last record, for when both sockets are closed."""

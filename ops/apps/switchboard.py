@@ -17,6 +17,7 @@ from ops.apps.actions import Measure
 from ops.apps.agent import agent_of
 from ops.apps.call import Call, Dial
 from ops.apps.callbook import Callbook, Page
+from ops.apps.dialect import Dialect
 from ops.apps.door import Door, Refusal
 from ops.apps.gauges import Gauges
 from ops.apps.listener import MEDIA_PATH
@@ -43,11 +44,12 @@ log = journal.logger(__name__)
 class Switchboard:
     """All calls of this process, and who may start one."""
 
-    def __init__(self, settings: Settings, dial: Dial) -> None:
+    def __init__(self, settings: Settings, dial: Dial, dialect: Dialect) -> None:
         assert settings.twilio_account_sid is not None
         assert settings.twilio_auth_token is not None
         self.settings = settings
         self._dial = dial
+        self._dialect = dialect
         self.door = Door(
             settings.twilio_account_sid,
             settings.twilio_auth_token.reveal(),
@@ -161,6 +163,7 @@ class Switchboard:
         self.gauges.measure("calls")
         live = Call(
             socket, start, self.settings, agent_of(self.settings, self.toolbox, terms), self._dial,
+            self._dialect,
             record=terms.record,
             folder=self.settings.logs / "calls" / sid,
             toolbox=self.toolbox,

@@ -22,7 +22,7 @@ from ops.apps.conduct import LOCAL, Conduct, remembered
 from ops.apps.leaving import PATIENCE, Leaving
 from ops.journal.hops import Hop
 from ops.vendors.openai import events as model
-from ops.vendors.openai import prices, wire
+from ops.vendors.openai import prices
 from ops.vendors.twilio import wire as phone
 
 PHONE_LOOKS = (25, 50, 100, 200)  # frames after which the caller's codec is looked at
@@ -46,7 +46,7 @@ class Turns(Conduct):
         self._frames.sent(payload)
         if self._frames.turn_open and self._waiting_since is None:
             self._caller_rests(payload, now)
-        return [ToModel(wire.append(payload))]
+        return [ToModel(self._hear(payload))]
 
     def agent_audio(self, piece: model.Audio, now: float) -> list[Action]:
         """A piece of an answer: to the phone when it is due."""
@@ -84,12 +84,12 @@ class Turns(Conduct):
         cut = self._playout.interrupt(now)
         self._barged_in = cut is not None and not cut.item_id.startswith(LOCAL)
         if cut is not None:
-            sounded = self._origin + at_ms / 1000 + wire.PADDING_MS / 1000
+            sounded = self._origin + at_ms / 1000 + self._dialect.PADDING_MS / 1000
             actions += [Measure("barge_in_stop", max(0.0, now - sounded)), *self._barge_in(cut, now)]
         return actions
 
     def _caller_silent(self, at_ms: int, item_id: str, now: float) -> list[Action]:
-        last_voiced = self._origin + (at_ms - wire.SILENCE_MS) / 1000
+        last_voiced = self._origin + (at_ms - self._dialect.SILENCE_MS) / 1000
         self._waiting_since = self._owed_since = min(now, max(last_voiced, self._began))
         self._recovery.expect(now)
         entry = self._dialogue.said("caller", item_id)
@@ -112,19 +112,20 @@ class Turns(Conduct):
     def _model_ready(self, event: model.Ready, now: float) -> list[Action]:
         if self._recovery.ready_at is not None:
             return []
-        if (event.input_format, event.output_format) != (wire.FORMAT, wire.FORMAT):
-            said = f"it speaks {event.input_format} and {event.output_format}, the phone {wire.FORMAT}"
+        expected = self._dialect.FORMAT
+        if (event.input_format, event.output_format) != (expected, expected):
+            said = f"it speaks {event.input_format} and {event.output_format}, the phone {expected}"
             return self._wrong_codec(said, now)
         self._recovery.ready(now)
         by_sound = self._frames.turn_open and not self._frames.overflowed
         frames = self._frames.take(turn=by_sound)
         first = self._recovery.generation == 1
         self._origin = self._began if first else now - 0.02 * len(frames)
-        replayed = self._dialogue.replay()
+        replayed = self._dialogue.replay(self._dialect)
         actions: list[Action] = [
             self._hop(Hop.MODEL_READY, now, kept_ms=20 * len(frames), replayed=len(replayed)),
             *(ToModel(text) for text in replayed),
-            *(ToModel(wire.append(payload)) for payload in frames),
+            *(ToModel(self._hear(payload)) for payload in frames),
         ]
         for payload in frames:
             self._frames.sent(payload)
@@ -234,7 +235,7 @@ class Turns(Conduct):
         )
         assert entry is not None
         told: list[Action] = [
-            ToModel(wire.tool_output(call.call_id, entry.output or "")),
+            ToModel(self._dialect.tool_output(call.call_id, entry.output or "")),
             remembered(entry),
         ]
         return told if spoken else told + self._ask(now)

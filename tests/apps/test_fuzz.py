@@ -86,7 +86,7 @@ def test_no_frame_breaks_a_session(side: str, request: pytest.FixtureRequest) ->
     dice = random.Random(7)
     lines = dict.fromkeys(("agent-moment", "agent-apology", "agent-goodbye", "agent-transfer"), (SOUND,))
     agent = Agent("x", "y", "z", lines=lines, transfer_to="+12025550142")
-    session, now = Session(START, agent, 0.0, dice=dice), 0.0
+    session, now = Session(START, agent, 0.0, dialect=model, dice=dice), 0.0
     session.begin()
     for frame in frames(PHONE if side == "phone" else MODEL, count, dice):
         now += 0.02
@@ -103,5 +103,5 @@ def test_no_frame_breaks_a_session(side: str, request: pytest.FixtureRequest) ->
             if isinstance(action, ToModel | ToPhone):
                 json.loads(action.text)
         if session.ended:
-            session = Session(START, agent, now, dice=dice)
+            session = Session(START, agent, now, dialect=model, dice=dice)
             session.begin()

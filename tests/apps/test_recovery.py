@@ -52,6 +52,7 @@ class Line:
             START,
             told,
             0.0,
+            dialect=model,
             policy=Policy(limit=3, first=0.2),
             dice=random.Random(1),
             past=past,

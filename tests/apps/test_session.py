@@ -27,7 +27,7 @@ def audio(ms: int) -> str:
 
 
 def session(**options: Any) -> Session:
-    return Session(START, Agent("be kind", "marin", "gpt-transcribe", **options), 0.0)
+    return Session(START, Agent("be kind", "marin", "gpt-transcribe", **options), 0.0, dialect=model)
 
 
 def ready(now: float = 0.0) -> Session:
@@ -223,7 +223,7 @@ def test_garbage_is_survived_until_it_is_too_much() -> None:
 def test_a_recording_holds_both_sides_at_their_times_and_ends_at_the_cut() -> None:
     """Caller left by the phone's time, agent right by play-out time; cut audio was not heard."""
     recording = Recording()
-    one = Session(START, Agent("x", "y", "z"), 0.0, recording)
+    one = Session(START, Agent("x", "y", "z"), 0.0, recording, dialect=model)
     one.on_model(READY, 0.0)
     for index in range(50):
         one.on_phone(phone.Media(FRAME, 20 * index), 0.02 * index)

@@ -1,7 +1,7 @@
 """The OpenAI Realtime protocol in its GA shape: events as values, commands as texts. Pure.
 
-Source: OpenAI's Realtime API reference (client and server events). Another dialect would be
-another file with the same names.
+Source: OpenAI's Realtime API reference (client and server events). The names that a call needs are those of
+`ops.apps.dialect.Dialect`; another dialect is another file with them.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ PADDING_MS = 300  # it counts speech from this long before it noticed it
 FATAL_CODES = frozenset(
     {"invalid_api_key", "beta_api_shape_disabled", "insufficient_quota", "model_not_found"}
 )  # trying again cannot help
+FINAL_CODES = frozenset({401, 403, 404, 3000, 4000})  # HTTP statuses and close codes, likewise
 EXPIRED = "session_expired"  # the session is over, the conversation need not be
 
 # The events as they come. Only what we need of one is named; the rest is skipped, whatever it holds.
@@ -172,6 +173,16 @@ _Known = (
 _EVENTS = Decoder(_Known)
 _KINDS = Decoder(_Kind)
 KNOWN = frozenset(shape.__struct_config__.tag for shape in get_args(_Known))
+
+
+def address(url: str, model: str, key: str) -> tuple[str, dict[str, str]]:
+    """The URL of a new session and the headers of its handshake; `key` may be empty."""
+    return f"{url}?model={model}", {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def final(code: int | None, cause: str) -> bool:
+    """Whether a refusal (an HTTP status) or a close (its code) is one that trying again cannot help."""
+    return code in FINAL_CODES or any(word in cause for word in FATAL_CODES)
 
 
 def decode(text: str | bytes) -> Event:
