@@ -150,7 +150,8 @@ class Session(Turns):
     ) -> list[Action]:
         """The Realtime socket is gone; `final` when trying again cannot help."""
         old = generation is not None and generation != self._recovery.generation
-        if self.ended or old:
+        known = self._recovery.reopen_at is not None  # one that is deaf and then closes is lost once
+        if self.ended or old or (known and not final):
             return []
         if self._leaving is not None:  # we are going anyway: what was said is said
             self._recovery.close()

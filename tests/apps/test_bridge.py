@@ -238,8 +238,8 @@ def test_a_call_from_webhook_to_hang_up(root: Path, free_ports: Callable[[int], 
 
 
 def test_strangers_reach_nothing_upstream(root: Path, free_ports: Callable[[int], list[int]]) -> None:
-    """No signature, wrong signature, no ticket, a ticket of another call, a used one, no start: the model is
-    never dialled."""
+    """No signature, wrong signature, no ticket, a ticket of another call, another account, another sound, no
+    start: the model is never dialled."""
 
     async def scenario() -> None:
         async with world(root, *free_ports(1)) as one:
@@ -254,6 +254,11 @@ def test_strangers_reach_nothing_upstream(root: Path, free_ports: Callable[[int]
                 one.start(mine, "nothing"),
                 one.start(mine, ticket),
                 one.start(other, ticket, accountSid="AC" + secrets.token_hex(16)),
+                one.start(
+                    other,
+                    ticket,
+                    mediaFormat={"encoding": "audio/x-mulaw", "sampleRate": 16000, "channels": 1},
+                ),
                 '{"event":"media","streamSid":"MZ1","media":{"timestamp":"0","payload":"AA=="}}',
                 "garbage",
             ]
@@ -452,6 +457,11 @@ def test_what_strangers_see(root: Path, free_ports: Callable[[int], list[int]]) 
                         assert (await http.get(one.origin + path, headers=headers)).status_code == 404
                 assert (await http.get(f"{one.origin}/docs")).status_code == 404
                 assert (await http.get(f"{one.origin}/twiml")).status_code == 405
+                outside = {"X-Forwarded-For": "192.0.2.1"}
+                for path in ("/health", "/metrics", "/twiml", "/nothing"):
+                    answer = await http.get(one.origin + path, headers=outside)
+                    assert "server" not in answer.headers, path  # nor which version of what serves
+                    assert len(answer.text) < 30, path
 
     asyncio.run(scenario())
 

@@ -162,6 +162,16 @@ def test_a_lost_model_is_replaced_and_told_what_was_said() -> None:
     assert not hangups(line.done)
 
 
+def test_a_session_is_lost_but_once() -> None:
+    """One that falls silent, takes nothing and then closes, before the next is tried, uses up one try."""
+    line = Line().up()
+    for cause in ("it sends nothing", "it takes nothing", "closed", "closed again"):
+        line.take(line.session.model_lost(cause, line.now))
+    assert notes(line.done).count("model.lost") == 1
+    line.reopened()
+    assert "model.given-up" not in notes(line.done)
+
+
 def test_an_old_session_cannot_touch_the_new_state() -> None:
     """Late events of a generation that is gone are not heard: no audio, no failure, no loss."""
     line = Line().up()

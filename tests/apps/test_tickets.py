@@ -19,6 +19,14 @@ def test_a_ticket_opens_one_stream_of_its_own_call() -> None:
     assert tickets.redeem(ONE, secret, LIFE - 0.1) is None
 
 
+def test_a_ticket_cannot_be_guessed() -> None:
+    """256 random bits, other ones each time."""
+    tickets = Tickets()
+    secrets = {tickets.issue(ONE, 0.0) for _ in range(100)}
+    assert len(secrets) == 100
+    assert min(map(len, secrets)) >= 43  # letters of base64
+
+
 def test_a_late_ticket_is_void() -> None:
     """After its life it opens nothing."""
     tickets = Tickets()

@@ -80,6 +80,18 @@ def test_twiml_carries_values_as_parameters_and_escapes_them() -> None:
     assert root.find(".//Parameter").attrib == {"name": "ticket", "value": hostile}  # type: ignore[union-attr]
 
 
+def test_what_is_said_and_dialled_stays_text() -> None:
+    """A number or a sentence that would write TwiML of its own changes nothing of it."""
+    hostile = "</Dial></Say><Dial>911</Dial>"
+    for twiml, tags in (
+        (wire.dial(hostile), ["Response", "Dial"]),
+        (wire.say_and_hang_up(hostile), ["Response", "Say", "Hangup"]),
+    ):
+        root = ElementTree.fromstring(twiml)
+        assert [element.tag for element in root.iter()] == tags
+        assert root[0].text == hostile
+
+
 def test_signatures_are_those_of_the_vendors_own_validator() -> None:
     """What we sign the official validator accepts, and the other way round."""
     token, url = secrets.token_hex(16), "https://a.example/twiml?record=1"

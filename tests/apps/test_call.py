@@ -1,0 +1,142 @@
+"""What a call does about a side that takes nothing any more; its sockets are in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.apps.actions import Agent
+from ops.apps.call import Call
+from ops.apps.session import LOST
+from ops.apps.transports import Address, Socket
+from ops.config import Settings
+from ops.vendors.openai import wire
+from ops.vendors.twilio import wire as phone
+
+START = phone.Start("MZ" + "0" * 32, "CA" + "0" * 32, "AC" + "0" * 32, "audio/x-mulaw", 8000, {})
+SIDE = {"format": {"type": wire.FORMAT}}
+READY = json.dumps({"type": "session.updated", "session": {"audio": {"input": SIDE, "output": SIDE}}})
+QUIET = json.dumps(
+    {"event": "media", "media": {"timestamp": "0", "payload": base64.b64encode(b"\xff" * 160).decode()}}
+)
+SOUND = base64.b64encode(bytes(range(0x20, 0x70)) * 2).decode()
+DELTA = json.dumps(
+    {"type": "response.output_audio.delta", "response_id": "r", "item_id": "i", "delta": SOUND}
+)
+
+
+class Memory(Socket):
+    """A socket whose other side is the test."""
+
+    def __init__(self) -> None:
+        super().__init__("test")
+        self.sent: list[str] = []
+
+    def send(self, text: str) -> None:
+        self.sent.append(text)
+
+    def says(self, text: str) -> None:
+        self._came(text)
+
+    def _send_close(self, code: int, reason: str) -> None:
+        self._ended(code, reason)
+
+    def _abort(self) -> None:
+        self._ended(None, "dropped")
+
+
+async def until(what: Callable[[], Any], caller: Memory) -> None:
+    """Until something is so; meanwhile the caller is on the line, and silent."""
+    async with asyncio.timeout(20):
+        while not what():
+            caller.says(QUIET)
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops.apps.call.STRAINED", 0.1)
+    monkeypatch.setattr("ops.apps.call.AWAKE", 0.02)
+
+
+async def talking(root: Path) -> tuple[Call, Memory, list[Memory], asyncio.Task[None]]:
+    """A call whose model is ready: the call, the phone, the sockets that were dialled, the call's task."""
+    caller, models = Memory(), list[Memory]()
+
+    async def dial(address: Address) -> Socket:
+        models.append(Memory())
+        return models[-1]
+
+    agent = Agent("kind", "marin", "gpt-transcribe")
+    settings = Settings.load(root, {}, files=False)
+    call = Call(caller, START, settings, agent, dial, wire, record=False, folder=root)
+    task = asyncio.create_task(call.run())
+    await until(lambda: models, caller)
+    models[0].says('{"type":"session.created","session":{"id":"s","model":"m"}}')
+    await until(lambda: models[0].sent, caller)
+    models[0].says(READY)
+    return call, caller, models, task
+
+
+def test_a_phone_that_takes_nothing_is_lost(root: Path) -> None:
+    """What it does not take is not kept for it; after its time the call lets both sides go."""
+
+    async def scenario() -> None:
+        call, caller, models, task = await talking(root)
+        models[0].says(DELTA)
+        await until(lambda: caller.sent, caller)
+        caller.strained, before = True, len(caller.sent)
+        models[0].says(DELTA)
+        await until(task.done, caller)
+        assert len(caller.sent) == before
+        assert call.reason == LOST
+        assert models[0].closed is not None
+        assert len(models) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_phone_that_takes_its_audio_again_stays(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause shorter than the limit costs the call nothing, and the next one counts anew."""
+    monkeypatch.setattr("ops.apps.call.STRAINED", 60.0)
+
+    async def scenario() -> None:
+        call, caller, models, task = await talking(root)
+        caller.strained = True
+        await until(lambda: call._strained_since is not None, caller)
+        caller.strained = False
+        await until(lambda: call._strained_since is None, caller)
+        assert call.reason is None
+        models[0].says(DELTA)
+        await until(lambda: caller.sent, caller)
+        call.end("enough")
+        await asyncio.wait_for(task, 20)
+
+    asyncio.run(scenario())
+
+
+def test_a_model_that_takes_nothing_is_replaced(root: Path) -> None:
+    """Another session is opened and told everything; the caller's call goes on."""
+
+    async def scenario() -> None:
+        call, caller, models, task = await talking(root)
+        models[0].strained = True
+        await until(lambda: len(models) == 2, caller)
+        await until(lambda: models[0].closed is not None, caller)
+        models[1].says('{"type":"session.created","session":{"id":"s2","model":"m"}}')
+        await until(lambda: models[1].sent, caller)
+        models[1].says(READY)
+        models[1].says(DELTA)
+        await until(lambda: caller.sent, caller)
+        assert call.reason is None
+        call.end("enough")
+        await asyncio.wait_for(task, 20)
+        assert models[1].closed is not None
+
+    asyncio.run(scenario())
