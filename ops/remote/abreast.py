@@ -16,6 +16,7 @@ from ops.remote.hosts import Host
 from ops.remote.outcome import HostResult, Lost, State, ended
 from ops.remote.screen import LINE, Lines
 
+HEARD = 0.2  # seconds in which a Ctrl-C is heard at the latest
 SIGNALS = ("INT", "TERM", "KILL")
 TAIL = 20  # lines kept of what a host wrote, for its result
 DOCUMENT = 4 << 20  # bytes of a JSON document that we are willing to read
@@ -188,7 +189,11 @@ def together(errands: Sequence[Work], interrupted: Callable[[str], None]) -> Non
             threading.Thread(target=work, args=(one,), name=one.host.name, daemon=True).start()
         left = len(errands)
         while left and presses <= len(SIGNALS):
-            if news.get() == "done":
+            try:  # a Ctrl-C in the moment before a wait would be heard only at its end: none lasts long
+                came = news.get(timeout=HEARD)
+            except queue.Empty:
+                continue
+            if came == "done":
                 left -= 1
                 continue
             presses += 1
