@@ -126,6 +126,9 @@ def test_a_model_that_takes_nothing_is_replaced(root: Path) -> None:
 
     async def scenario() -> None:
         call, caller, models, task = await talking(root)
+        models[0].says(
+            '{"type":"response.done","response":{"id":"r","status":"cancelled"}}'
+        )  # nothing is due
         models[0].strained = True
         await until(lambda: len(models) == 2, caller)
         await until(lambda: models[0].closed is not None, caller)

@@ -78,7 +78,7 @@ def test_fatal_codes_are_told_from_the_rest(code: str) -> None:
     ["", "null", "[]", "1", "{", '{"type":7}', '{"type":"error"}', '{"type":"session.updated","session":{}}',
      '{"type":"response.output_audio.delta","response_id":"r","item_id":"i","delta":5}',
      '{"type":"input_audio_buffer.speech_started","audio_start_ms":"x","item_id":"i"}',
-     "[" * 100_000, b"\xff\xfe"],
+     "[" * 100_000, '{"type":"error","x":' + '{"x":' * 100_000, b"\xff\xfe"],
 )  # fmt: skip
 def test_garbage_is_a_value(text: str | bytes) -> None:
     """Nothing malformed raises."""

@@ -44,7 +44,7 @@ def test_messages_become_values() -> None:
     "text",
     ["", "null", "[]", "{", '{"event":[]}', '{"event":"unknown"}', '{"event":"start"}', '{"event":"mark","mark":{}}',
      '{"event":"media","media":{"payload":"é","timestamp":"1"}}', '{"event":"media","media":{"payload":1}}',
-     json.dumps(START).replace('"t"', "7"), "[" * 100_000, '{"event":"media","media":{"payload":"\\ud800"}}', b"\xff"],
+     json.dumps(START).replace('"t"', "7"), "[" * 100_000, '{"event":"mark","x":' + '{"x":' * 100_000, '{"event":"media","media":{"payload":"\\ud800"}}', b"\xff"],
 )  # fmt: skip
 def test_garbage_is_a_value(text: str | bytes) -> None:
     """Nothing malformed raises."""
