@@ -119,7 +119,7 @@ def serve(options: argparse.Namespace, settings: Settings, sid: str, token: str)
         Dated(app, exchange.faults),
         ws="none",
         http="h11",
-        loop="asyncio",
+        loop="uvloop",
         lifespan="on",
         log_config=None,
         access_log=False,

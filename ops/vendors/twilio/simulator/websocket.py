@@ -7,11 +7,12 @@ two hundred calls fit on one core, and so that a socket can be stalled, sliced o
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from websockets.client import ClientProtocol
@@ -129,10 +130,11 @@ class WebSocket(asyncio.Protocol):
             self._transport.pause_reading()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         # A server that does not read is noticed after a second or two, not after megabytes.
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        shared = os.dup(transport.get_extra_info("socket").fileno())  # uvloop's own object sets no options
+        with socket.socket(fileno=shared) as same:
+            same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
 
     def data_received(self, data: bytes) -> None:
         self._protocol.receive_data(data)

@@ -7,9 +7,11 @@ import datetime
 import ipaddress
 import socket
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -58,8 +60,11 @@ async def echo(connection: ServerConnection) -> None:
         await connection.send(message)
 
 
-def test_wss_is_spoken_with_a_trusted_certificate_only(tmp_path: Path) -> None:
-    """A certificate that is trusted carries messages; any other is an SSL error."""
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_wss_is_spoken_with_a_trusted_certificate_only(
+    tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """A certificate that is trusted carries messages; any other is an SSL error. On either event loop."""
     path = certificate(tmp_path)
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(path)
@@ -81,7 +86,8 @@ def test_wss_is_spoken_with_a_trusted_certificate_only(tmp_path: Path) -> None:
             assert await opened.closed == 1000
             return got
 
-    assert asyncio.run(main()) == ["in pieces"]
+    with asyncio.Runner(loop_factory=loop) as runner:
+        assert runner.run(main()) == ["in pieces"]
 
 
 def test_a_server_that_never_answers_is_given_up() -> None:
