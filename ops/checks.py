@@ -34,6 +34,7 @@ from ops.vendors.ngrok import checks as ngrok
 from ops.vendors.openai import checks as openai
 from ops.vendors.openai import headroom
 from ops.vendors.twilio import checks as twilio
+from ops.vendors.twilio import region
 from ops.world import World
 
 GROUPS = {"environment": "env", "ports": "port", "services": "service"}  # as people call them
@@ -51,7 +52,7 @@ def every(world: World, *, deep: bool = False) -> tuple[Check[World], ...]:
         *environment.CHECKS,
         *host.CHECKS,
         *programs.checks(world),
-        *twilio.LOCAL,
+        *region.CHECKS,
         *openai.LOCAL,
         *ngrok.LOCAL,
         *ports.checks(world),

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ops.config import Settings
-from ops.vendors.twilio import checks
+from ops.vendors.twilio import checks, region
 from ops.vendors.twilio.client import monitor
 from ops.world import World
 from tests.standin import StandIn, serving
@@ -35,7 +35,7 @@ def _world(settings: Settings) -> World:
 )
 def test_a_region_needs_an_edge(root: Path, url: str, status: str) -> None:
     """Names with a region alone are not served any more."""
-    assert checks.region(_world(Settings.load(root, {"TWILIO_API_URL": url}))).status == status
+    assert region.region(_world(Settings.load(root, {"TWILIO_API_URL": url}))).status == status
 
 
 @pytest.mark.parametrize(("right", "status"), [(True, "ok"), (False, "fail")])

@@ -8,26 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import random
 import time
 from collections import deque
-from collections.abc import Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import urlsplit
 
 from ops.journal.write import logger
-from ops.vendors.faults import Armed
 from ops.vendors.ngrok.simulator import errors, http1
 from ops.vendors.ngrok.simulator.capture import KEPT, Exchange, Meter, keep
-from ops.vendors.ngrok.simulator.faults import Faults, pieces
+from ops.vendors.ngrok.simulator.faults import Faults
 from ops.vendors.ngrok.simulator.http1 import BadMessage, Head
+from ops.vendors.ngrok.simulator.pipe import cancelled, pipe
 
 log = logger(__name__)
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 60.0
-LINGER_SECONDS = 5.0  # what the other direction of a pipe gets after one has ended
 HOP_BY_HOP = ("connection", "keep-alive", "proxy-connection", "te", "upgrade")
 FORWARDED = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded")
 
@@ -215,7 +211,7 @@ class _Client:
             if upgrading and answer.status == 101:
                 await sending
                 self.writer.write(answer.encode())
-                await _pipe(self.reader, self.writer, up_reader, up_writer, self.edge.faults.take("tunnel"))
+                await pipe(self.reader, self.writer, up_reader, up_writer, self.edge.faults.take("tunnel"))
                 return None
             return await self._respond(head, answer, entry, up_reader, sending)
         finally:
@@ -294,76 +290,8 @@ class _Client:
         except BadMessage:
             self.writer.transport.abort()  # a cut answer must not look complete
         finally:
-            await _cancelled(copying, *(() if goes_on else (reading,)))
+            await cancelled(copying, *(() if goes_on else (reading,)))
         return reading if goes_on else None
-
-
-async def _cancelled(*tasks: asyncio.Task[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _pipe(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    up_reader: asyncio.StreamReader,
-    up_writer: asyncio.StreamWriter,
-    fault: Armed | None,
-) -> None:
-    """Bytes both ways until both ends are done; a broken side breaks the other, as a tunnel does."""
-
-    async def run(way: Coroutine[Any, Any, None]) -> None:
-        try:
-            await way
-        except ConnectionError:
-            writer.transport.abort()
-            up_writer.transport.abort()
-
-    moved = [time.monotonic()]  # when bytes passed last, either way
-    ways = [
-        asyncio.create_task(run(_copy(reader, up_writer, fault, moved))),
-        asyncio.create_task(run(_copy(up_reader, writer, None, moved))),
-    ]
-    if fault is not None and fault.fault.name == "idle":
-        ways.append(asyncio.create_task(run(_watch(moved, fault.numbers["seconds"]))))
-    try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.wait(ways, timeout=LINGER_SECONDS)
-    finally:
-        await _cancelled(*ways)
-
-
-async def _copy(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Armed | None, moved: list[float]
-) -> None:
-    name = fault.fault.name if fault else ""
-    numbers = fault.numbers if fault else {}
-    chance = random.Random(fault.seed if fault else 0)
-    passed = 0
-    while data := await reader.read(http1.PIECE):
-        moved[0] = time.monotonic()
-        passed += len(data)
-        if name in ("reset", "stall") and passed >= numbers["after_bytes"]:
-            if name == "reset":
-                raise ConnectionResetError("asked for by a fault")
-            name = ""
-            await asyncio.sleep(numbers["seconds"])
-        for piece in pieces(data, int(numbers["most"]), chance) if name == "slice" else (data,):
-            writer.write(piece)
-            await writer.drain()
-    if writer.can_write_eof():
-        writer.write_eof()
-
-
-async def _watch(moved: list[float], seconds: float) -> None:
-    """Breaks a connection on which nothing passed either way for so long."""
-    left = seconds
-    while True:
-        await asyncio.sleep(left)
-        left = moved[0] + seconds - time.monotonic()
-        if left <= 0:
-            raise ConnectionResetError("idle, as asked for by a fault")
 
 
 def _head_of(answer: bytes) -> Head:
