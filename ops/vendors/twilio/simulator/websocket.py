@@ -1,7 +1,8 @@
 """The websocket below a media stream: the client side, without a task of its own.
 
 Bytes go to and from `websockets`' protocol object (RFC 6455) in callbacks of the event loop, so that
-two hundred calls fit on one core, and so that a socket can be stalled, sliced or torn on request.
+two hundred calls fit on one core, and so that a socket can be stalled, sliced or torn on request. Texts,
+fifty a second and call, are framed here: the protocol object has no part in a whole frame of an open socket.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import os
 import socket
 import ssl
+import struct
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, cast
@@ -26,6 +28,7 @@ MAX_MESSAGE = 1 << 20  # bytes; a longer message from the server ends the stream
 CLOSE_TIMEOUT = 2.0
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SEND_BUFFER = 16 * 1024
+FINAL_TEXT, MASKED = 0x81, 0x80  # first and second byte of a frame
 
 
 class HandshakeFailed(Exception):
@@ -109,8 +112,7 @@ class WebSocket(asyncio.Protocol):
     def send(self, text: str) -> None:
         """One text message; nothing happens on a socket that is not open."""
         if self.open:
-            self._protocol.send_text(text.encode("utf-8", "replace"))
-            self._flush()
+            self._write(text_frame(text.encode("utf-8", "replace"), os.urandom(4)))
 
     def close(self, code: int = 1000) -> None:
         """Say goodbye; the connection is cut if the server does not answer soon."""
@@ -155,18 +157,20 @@ class WebSocket(asyncio.Protocol):
     def _flush(self) -> None:
         transport = self._transport
         for data in self._protocol.data_to_send():
-            if not transport or transport.is_closing():
-                continue
-            if not data:
-                if transport.can_write_eof():
-                    transport.write_eof()
-            elif self.slice_bytes:
-                for begin in range(0, len(data), self.slice_bytes):
-                    transport.write(data[begin : begin + self.slice_bytes])
-            else:
-                transport.write(data)
+            if data:
+                self._write(data)
+            elif transport and not transport.is_closing() and transport.can_write_eof():
+                transport.write_eof()
         if self._protocol.close_expected() and transport:
             self._loop.call_later(CLOSE_TIMEOUT, transport.abort)
+
+    def _write(self, data: bytes) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        size = self.slice_bytes or len(data)
+        for begin in range(0, len(data), size):
+            transport.write(data[begin : begin + size])
 
     def _deliver(self) -> None:
         for event in self._protocol.events_received():
@@ -190,6 +194,20 @@ class WebSocket(asyncio.Protocol):
                 text = None
             self._parts = bytearray()
             self._on_text(text)
+
+
+def text_frame(payload: bytes, key: bytes) -> bytes:
+    """One whole text frame as a client sends it, masked with a key of four bytes (RFC 6455, 5.2 and 5.3)."""
+    size = len(payload)
+    if size < 126:
+        head = bytes((FINAL_TEXT, MASKED | size))
+    elif size < 1 << 16:
+        head = struct.pack(">BBH", FINAL_TEXT, MASKED | 126, size)
+    else:
+        head = struct.pack(">BBQ", FINAL_TEXT, MASKED | 127, size)
+    mask = (key * (size // 4 + 1))[:size]
+    masked = int.from_bytes(payload, "little") ^ int.from_bytes(mask, "little")
+    return head + key + masked.to_bytes(size, "little")
 
 
 @cache

@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.frames import Frame, Opcode
+from websockets.streams import StreamReader
 
 from ops.vendors.twilio.simulator.websocket import (
     HandshakeFailed,
@@ -24,6 +26,7 @@ from ops.vendors.twilio.simulator.websocket import (
     absolute_address,
     address_fault,
     behind_tunnel,
+    text_frame,
 )
 
 
@@ -88,6 +91,21 @@ def test_wss_is_spoken_with_a_trusted_certificate_only(
 
     with asyncio.Runner(loop_factory=loop) as runner:
         assert runner.run(main()) == ["in pieces"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 125, 126, 127, 340, 65535, 65536, 100_001])
+def test_a_text_is_one_masked_frame(size: int) -> None:
+    """As `websockets`' own reader takes it: whole, final, masked, in the shortest of the three headers."""
+    payload, key = bytes(index % 251 for index in range(size)), b"\x01\x80\xff\x00"
+    made = text_frame(payload, key)
+    reader = StreamReader()
+    reader.feed_data(made)
+    parsing = Frame.parse(reader.read_exact, mask=True)
+    with pytest.raises(StopIteration) as stopped:
+        next(parsing)
+    assert stopped.value.value == Frame(Opcode.TEXT, payload)
+    assert len(made) == size + 6 + (0 if size < 126 else 2 if size < 65536 else 8)
+    assert made[-size - 4 : len(made) - size] == key
 
 
 def test_a_server_that_never_answers_is_given_up() -> None:
