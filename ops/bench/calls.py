@@ -101,7 +101,8 @@ def _programs(folder: Path) -> tuple[Settings, list[Service]]:
         "LOG_LEVEL": "WARNING",
     }
     settings = Settings.load(folder, {name: str(port) for name, port in ports.items()}, mode="offline")
-    return settings, [one for one in builtin(settings) if any("simulator" in word for word in one.argv)]
+    services = builtin(settings)
+    return settings, [one for one in services if any(word.endswith(".simulator") for word in one.argv)]
 
 
 def _cold_start(here: Stage) -> float | None:

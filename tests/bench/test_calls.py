@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+import pytest
+
 from ops.bench import call_figures, calls
 from ops.bench.calls import Result, Run, Sizes
 from ops.bench.pacing import Pacing
@@ -23,6 +28,13 @@ def test_no_frame_is_no_figure() -> None:
     """Where nothing arrived nothing is met."""
     found = call_figures.figures(Result(Sizes()))
     assert all(one.met is None for one in found)
+
+
+def test_simulators_alone_are_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also from a checkout whose folder is named after them: each program's path is below it."""
+    monkeypatch.setattr(sys, "executable", "/home/somebody/simulators/.venv/bin/python")
+    _, services = calls._programs(tmp_path)
+    assert [one.name for one in services] == ["twilio-simulator", "openai-simulator", "ngrok"]
 
 
 def test_two_calls_from_end_to_end() -> None:
