@@ -15,7 +15,8 @@ grammar     TwiML's text → verbs, every fault with its line and column
 twiml       the verbs as values
 verbs       what each verb does to a phone
 streaming   opens the streams of <Connect> and <Start>
-line        the 20 ms clock of an answered call: who speaks, who hears, what is recorded
+line        the 20 ms frames of an answered call: who speaks, who hears, what is recorded
+clock       what rings for those frames and for marks, on one timer of the kernel
 caller      the person: script steps, one frame at a time
 playout     when each received sample is played, and so when each mark comes back
 stream      one media stream: its messages, from `connected` to `stop`

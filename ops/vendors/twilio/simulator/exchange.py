@@ -7,12 +7,14 @@ import re
 import secrets
 from collections import deque
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from ops.vendors.twilio.simulator import twiml
 from ops.vendors.twilio.simulator.account import Account, Number
 from ops.vendors.twilio.simulator.callbacks import Requester
 from ops.vendors.twilio.simulator.calls import Call, Direction, Instructions, utc_now
+from ops.vendors.twilio.simulator.clock import Clock
 from ops.vendors.twilio.simulator.debugger import Debugger
 from ops.vendors.twilio.simulator.errors import Notice, invalid
 from ops.vendors.twilio.simulator.faults import Faults
@@ -39,6 +41,11 @@ class Exchange:
         self.resume_after_loss = resume_after_loss
         self.requester = Requester(account.token)
         self._next_start = 0.0
+
+    @cached_property
+    def clock(self) -> Clock:
+        """What all lines run by; it begins with the first of them, when the event loop runs."""
+        return Clock()
 
     def new_sid(self, prefix: str) -> str:
         return prefix + secrets.token_hex(16)
@@ -141,3 +148,4 @@ class Exchange:
             if phone.line:
                 phone.line.recording.close()
         await self.requester.close()
+        self.clock.close()

@@ -10,9 +10,11 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 
 from ops.speech import g711
 from ops.vendors.twilio.simulator.caller import SILENT, Caller
+from ops.vendors.twilio.simulator.clock import Alarm, Clock
 from ops.vendors.twilio.simulator.playout import SILENT_FRAME, PlayOut
 from ops.vendors.twilio.simulator.recording import Recording
 
@@ -65,6 +67,7 @@ class Line:
         self,
         caller: Caller,
         quality: Quality,
+        clock: Clock,
         *,
         on_key: Callable[[str], None],
         on_hang_up: Callable[[], None],
@@ -79,19 +82,19 @@ class Line:
         self._quality = quality
         self._chance = random.Random(quality.seed)
         self._on_key, self._on_hang_up, self._on_speech = on_key, on_hang_up, on_speech
-        self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
+        self.clock = clock
+        self._began = monotonic()
         self._frame = 0
         self._next = SILENT
         self._agent_speaks = self._caller_speaks = False
-        self._timer: asyncio.TimerHandle | None = self._loop.call_at(self._began + SECONDS, self._tick)
+        self._timer: Alarm | None = clock.call_at(self._began + SECONDS, self._tick)
 
     def sample_at(self) -> int:
         """The play-out clock: whole samples since the answer (a hair is added for floating point)."""
-        return int((self._loop.time() - self._began) * 8000 + 0.001)
+        return int((monotonic() - self._began) * 8000 + 0.001)
 
     def time_of(self, sample: int) -> float:
-        """When a sample of the play-out clock is, in the event loop's time."""
+        """When a sample of the play-out clock is, in the clock's time."""
         return self._began + sample / 8000
 
     def play(self, audio: bytes) -> bool:
@@ -116,8 +119,8 @@ class Line:
     def _tick(self) -> None:
         number, self._frame = self._frame, self._frame + 1
         due = self._began + self._frame * SECONDS
-        self.pacing.add(self._loop.time() - due)
-        self._timer = self._loop.call_at(due + SECONDS, self._tick)
+        self.pacing.add(monotonic() - due)
+        self._timer = self.clock.call_at(due + SECONDS, self._tick)
         heard = self.playout.frame()
         power = 0.0 if heard is SILENT_FRAME else g711.power(heard)
         said, reached = self._next, self._through(self._next)

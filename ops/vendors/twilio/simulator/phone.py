@@ -162,6 +162,7 @@ class Phone:
         self.line = Line(
             Caller(self.person.steps),
             quality,
+            self.exchange.clock,
             on_key=self._on_key,
             on_hang_up=lambda: self.hang_up("caller"),
             on_speech=self._on_speech,

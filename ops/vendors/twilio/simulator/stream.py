@@ -12,11 +12,13 @@ import random
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Literal
 from urllib.parse import urlsplit
 
 from ops.speech import g711
 from ops.vendors.twilio.simulator import messages
+from ops.vendors.twilio.simulator.clock import Alarm
 from ops.vendors.twilio.simulator.errors import Notice
 from ops.vendors.twilio.simulator.history import History
 from ops.vendors.twilio.simulator.line import Line
@@ -97,7 +99,7 @@ class MediaStream:
         self._first_frame: int | None = None
         self._offset_ms = 0
         self._warned: set[int] = set()
-        self._mark_timer: asyncio.TimerHandle | None = None
+        self._mark_timer: Alarm | None = None
         self._stalled = False
         self._held: list[str] = []
         self._chance = random.Random(int((troubles.drop or troubles.garbage or (0, 0))[1]))
@@ -131,7 +133,7 @@ class MediaStream:
             raise Refused(Notice(31902, f"{urlsplit(url).netloc}: {problem.strerror or problem}")) from None
         self._socket.slice_bytes = int(self._troubles.slice_bytes or 0)
         self._socket.closed.add_done_callback(lambda _: self._on_closed())
-        self._began = self._loop.time()
+        self._began = monotonic()
         self._socket.send(messages.CONNECTED)
         self._send(
             messages.start(
@@ -157,7 +159,7 @@ class MediaStream:
             return
         if self._first_frame is None:
             self._first_frame = number
-            self._offset_ms = int((self._loop.time() - self._began) * 1000)
+            self._offset_ms = int((monotonic() - self._began) * 1000)
         timestamp = self._offset_ms + 20 * (number - self._first_frame)
         if self._troubles.garbage and number % max(1, int(self._troubles.garbage[0])) == 0:
             self._send(self._garbage())
@@ -262,7 +264,7 @@ class MediaStream:
             return
         self._echo(self._line.playout.due(self._line.sample_at()))
         if (due := self._line.playout.next_due) is not None:
-            self._mark_timer = self._loop.call_at(self._line.time_of(due), self._return_marks)
+            self._mark_timer = self._line.clock.call_at(self._line.time_of(due), self._return_marks)
 
     def _echo(self, names: list[str]) -> None:
         for name in names:
@@ -288,8 +290,9 @@ class MediaStream:
             self._finish("closed")
 
     def _finish(self, how: End) -> None:
-        for timer in (*self._timers, *([self._mark_timer] if self._mark_timer else [])):
-            timer.cancel()
+        for timer in (*self._timers, self._mark_timer):
+            if timer:
+                timer.cancel()
         if self.frame in self._line.taps:
             self._line.taps.remove(self.frame)
         if self.whose.two_way:
