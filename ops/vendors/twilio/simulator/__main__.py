@@ -29,6 +29,9 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--voice-url", required=True, help="what the account's number asks when it is called")
     parser.add_argument("--root", type=Path, default=Path.cwd(), help="where logs/ is")
     parser.add_argument("--calls-per-second", type=float, default=1.0, help="how many outbound calls start")
+    parser.add_argument(
+        "--concurrent-requests", type=int, default=100, help="how many REST answers at once (else 20429)"
+    )
     parser.add_argument("--trial", action="store_true", help="the rules of a trial account")
     parser.add_argument("--no-resume", action="store_true", help="a lost media stream ends the call")
     parser.add_argument(
@@ -76,7 +79,14 @@ def serve(options: argparse.Namespace, settings: Settings, sid: str, token: str)
         keys[settings.twilio_api_key] = settings.twilio_api_secret.reveal()
     agent = frozenset({settings.twilio_agent_number} if settings.twilio_agent_number else ())
     account = Account(
-        sid, token, now, keys, trial=options.trial, verified=agent, calls_per_second=options.calls_per_second
+        sid,
+        token,
+        now,
+        keys,
+        trial=options.trial,
+        verified=agent,
+        calls_per_second=options.calls_per_second,
+        concurrent_requests=options.concurrent_requests,
     )
     phone_number = settings.twilio_phone_number or DEFAULT_NUMBER
 

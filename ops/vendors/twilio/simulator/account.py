@@ -15,7 +15,8 @@ from ops.vendors.twilio.simulator.calls import API_VERSION, Instructions, format
 
 @dataclass(frozen=True)
 class Account:
-    """Who may call and how: credentials, trial rules, and how many calls start each second.
+    """Who may call and how: credentials, trial rules, how many calls start each second, and how many
+    requests REST answers at once.
 
     On a trial only numbers in `verified` (and the account's own) may be called.
     """
@@ -27,6 +28,7 @@ class Account:
     trial: bool = False
     verified: frozenset[str] = frozenset()
     calls_per_second: float = 1.0
+    concurrent_requests: int = 100  # Twilio names no number
     balance: str = "15.50"
 
     def admits(self, user: str, password: str) -> bool:

@@ -38,6 +38,7 @@ class Exchange:
         self.faults = Faults()
         self.debugger = Debugger()
         self.requests: deque[dict[str, Any]] = deque(maxlen=1000)
+        self.answering = 0  # requests of REST that have come and not been answered
         self.resume_after_loss = resume_after_loss
         self.requester = Requester(account.token)
         self._next_start = 0.0

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
@@ -53,6 +53,13 @@ def routes(exchange: Exchange) -> list[BaseRoute]:
 
 def _endpoint(exchange: Exchange, handlers: Mapping[str, Handler]) -> Any:
     async def endpoint(request: Request) -> Response:
+        exchange.answering += 1
+        try:
+            return await respond(request)
+        finally:
+            exchange.answering -= 1
+
+    async def respond(request: Request) -> Response:
         body = await _body(request)
         form = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
         entry: dict[str, Any] = {"method": request.method, "path": request.url.path, "form": form}
@@ -81,10 +88,13 @@ class _Endpoint:
 
 async def _body(request: Request) -> bytes:
     body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY:
-            return b""
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > MAX_BODY:
+                return b""
+    except ClientDisconnect:  # nobody is left to be answered
+        return b""
     return bytes(body)
 
 
@@ -98,6 +108,8 @@ async def _answered(
     if exchange.faults.strikes("rest-error"):
         raise errors.server_error()
     _authenticate(exchange, request)
+    if exchange.answering > exchange.account.concurrent_requests:
+        raise errors.too_many()
     if not handlers:
         raise errors.not_found(request.url.path)
     if request.method not in handlers:
@@ -120,7 +132,10 @@ def _authenticate(exchange: Exchange, request: Request) -> None:
 
 def _response(exchange: Exchange, status: int, answer: dict[str, Any] | None) -> Response:
     body = b"" if answer is None else json.dumps(answer).encode()
-    headers = {"Twilio-Request-Id": exchange.new_sid("RQ"), "Twilio-Concurrent-Requests": "1"}
+    headers = {
+        "Twilio-Request-Id": exchange.new_sid("RQ"),
+        "Twilio-Concurrent-Requests": str(exchange.answering),
+    }
     if status == 401:
         headers["WWW-Authenticate"] = 'Basic realm="Twilio API"'
     if exchange.faults.strikes("rest-reset"):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -219,6 +221,29 @@ def test_rest_fails_on_request(client: Client, simulator: Simulator) -> None:
     with pytest.raises(httpx.TransportError):
         simulator.rest("GET", ".json")
     assert account.fetch().sid == ACCOUNT
+
+
+def test_too_many_requests_at_once_are_20429(client: Client, simulator: Simulator) -> None:
+    """A hundred that wait for their body leave no room for one more; each answer tells how many there were."""
+    head = f"POST /2010-04-01/Accounts/{ACCOUNT}/Calls.json HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+
+    def at_once() -> int:
+        return int(simulator.rest("GET", ".json").headers["Twilio-Concurrent-Requests"])
+
+    with ExitStack() as open_ones:
+        for _ in range(99):
+            one = open_ones.enter_context(socket.create_connection(("127.0.0.1", simulator.port)))
+            one.sendall(head.encode())
+        wait_for(lambda: at_once() == 100, "99 requests under way")
+        assert simulator.rest("GET", ".json").status_code == 200
+        open_ones.enter_context(socket.create_connection(("127.0.0.1", simulator.port))).sendall(
+            head.encode()
+        )
+        wait_for(lambda: at_once() == 101, "one more of them")
+        problem = refused(client.api.accounts(ACCOUNT).fetch)
+        assert (problem.status, problem.code) == (429, 20429)
+    wait_for(lambda: at_once() == 1, "an end of those that went away")
+    assert client.api.accounts(ACCOUNT).fetch().sid == ACCOUNT
 
 
 def test_what_was_asked_is_remembered_without_credentials(client: Client, simulator: Simulator) -> None:
