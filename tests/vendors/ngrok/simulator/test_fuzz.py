@@ -6,7 +6,8 @@ import asyncio
 import json
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import pytest
 
@@ -28,6 +29,13 @@ VALID = (
     b"DELETE /api/requests/http HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n",
     b"HEAD /api/status HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
 )
+ANSWERS = (
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nTrailer: a\r\n\r\n",
+    b"HTTP/1.0 200 OK\r\nConnection: close\r\n\r\nuntil the end",
+    b"HTTP/1.1 204 No Content\r\nSet-Cookie: a=1\r\nset-cookie: b=2\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+)
 ODD = (
     b"\r\n\r\n", b"\0", b"\xff\xfe", b"HTTP/1.1", b"Content-Length: -1\r\n", b"Content-Length: 5\r\n", b"\n",
     b"Transfer-Encoding: gzip, chunked\r\n", b"ffffffffffffffff\r\n", b" ", b":", b"A" * 70_000, b"[" * 3000,
@@ -35,9 +43,9 @@ ODD = (
 )  # fmt: skip
 
 
-def mutated(chance: random.Random) -> bytes:
-    """A valid request with something cut, doubled, replaced or put in."""
-    raw = chance.choice(VALID)
+def mutated(chance: random.Random, valid: Sequence[bytes]) -> bytes:
+    """One of those with something cut, doubled, replaced or put in."""
+    raw = chance.choice(valid)
     for _ in range(chance.randrange(1, 4)):
         begin = chance.randrange(len(raw) + 1)
         end = min(len(raw), begin + chance.randrange(12))
@@ -46,29 +54,30 @@ def mutated(chance: random.Random) -> bytes:
     return raw
 
 
-def messages(seed: int, count: int) -> Iterator[bytes]:
-    """Requests of which at least six in ten are mutated valid ones."""
+def messages(seed: int, count: int, valid: Sequence[bytes] = VALID) -> Iterator[bytes]:
+    """Requests (or answers) of which at least six in ten are mutated valid ones."""
     chance = random.Random(seed)
     for _ in range(count):
         kind = chance.random()
         if kind < 0.6:
-            yield mutated(chance)
+            yield mutated(chance, valid)
         elif kind < 0.8:
-            yield chance.choice(VALID)
+            yield chance.choice(valid)
         else:
             yield chance.randbytes(chance.randrange(80))
 
 
-async def read(raw: bytes) -> str:
-    """What becomes of one connection's bytes: the requests taken, or the refusal."""
+async def read(raw: bytes, kind: Literal["request", "response"] = "request", asked: str | None = None) -> str:
+    """What becomes of one connection's bytes: what was taken, or the refusal; `asked` with this method."""
     reader = asyncio.StreamReader(limit=http1.HEAD_LIMIT)
     reader.feed_data(raw)
     reader.feed_eof()
     try:
-        while (head := await http1.read_head(reader, "request")) is not None:
-            how, length = http1.framing(head)
+        while (head := await http1.read_head(reader, kind)) is not None:
+            how, length = http1.framing(head, response_to=asked)
             taken = head.encode()
             assert taken.count(b"\r\n\r\n") == 1, "a head that is passed on has one end"
+            assert sum(map(len, head.grouped.values())) == len(head.headers)
             async for _ in http1.body(reader, how, length):
                 pass
     except BadMessage as refused:
@@ -87,6 +96,21 @@ def test_mutated_requests_are_taken_or_refused(request: pytest.FixtureRequest) -
     found = asyncio.run(go())
     assert set(found) == {"taken", "refused with 400", "refused with 431"}
     assert 0.1 * total < found.count("taken") < 0.8 * total  # neither all valid nor all nonsense
+
+
+def test_mutated_answers_are_taken_or_refused(request: pytest.FixtureRequest) -> None:
+    """What the local port says, as many: to GET, and to HEAD where a body would be the next answer."""
+    total = ALL if request.config.getoption("--long") else SHARE
+
+    async def go() -> list[str]:
+        return [
+            await read(raw, "response", ("GET", "HEAD")[number % 2])
+            for number, raw in enumerate(messages(9, total, ANSWERS))
+        ]
+
+    found = asyncio.run(go())
+    assert set(found) == {"taken", "refused with 400", "refused with 431"}
+    assert 0.1 * total < found.count("taken") < 0.8 * total
 
 
 def test_the_agent_and_its_tunnel_live_on() -> None:

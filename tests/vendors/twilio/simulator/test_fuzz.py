@@ -12,7 +12,7 @@ import pytest
 from ops.vendors.twilio.simulator import grammar, messages
 from ops.vendors.twilio.simulator.errors import TITLES
 from ops.vendors.twilio.simulator.markup import BadTwiml
-from ops.vendors.twilio.simulator.playout import FRAME, PlayOut
+from ops.vendors.twilio.simulator.playout import FRAME, LIMIT, PlayOut
 
 SID = "MZ" + "1" * 32
 SHARE, ALL = 20_000, 1_000_000
@@ -93,7 +93,9 @@ def test_mutated_documents_are_run_or_refused() -> None:
 
 def swallow(seed: int, count: int) -> None:
     playout, now, sent, returned = PlayOut(), 0, 0, 0
-    for text in frames(seed, count, SID):
+    if seed % 4 == 0:
+        playout.media(bytes(LIMIT + 8000), now)  # what comes in the next second is too much
+    for number, text in enumerate(frames(seed, count, SID)):
         message = messages.read(text, SID)
         if isinstance(message, messages.Wrong):
             assert message.reason
@@ -106,6 +108,8 @@ def swallow(seed: int, count: int) -> None:
             returned += len(playout.clear(now))
         if now % 3 == 0:
             assert len(playout.frame()) == FRAME
-        now += 37
+        now += (
+            900 if number % 7 == 0 else 37
+        )  # now and then what was queued has been played, and nobody speaks
         returned += len(playout.due(now))
     assert returned + len(playout.due(10**12)) == sent
