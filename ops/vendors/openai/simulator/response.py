@@ -49,6 +49,7 @@ class Response:
     context: usage.Context
     context_before: usage.Context
     limits: Event
+    refusal: Problem | None = None  # what it fails with before it begins
     misbehaviour: Misbehaviour = field(default_factory=Misbehaviour)
     items: list[Item] = field(default_factory=list)
     status: str = "in_progress"
@@ -81,6 +82,9 @@ class Response:
         """All events from `response.created` to `response.done`, with pauses between them."""
         yield event("response.created", response=self.shown())
         yield self.limits
+        if self.refusal is not None:
+            yield from self.cut("failed", problem=self.refusal)
+            return
         late = self.misbehaviour.numbers.get("seconds", 0.0) if self._is("slow-response") else 0.0
         yield ITEM_AFTER + late
         if self._is("failed-response"):

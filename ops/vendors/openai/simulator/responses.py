@@ -47,7 +47,7 @@ class Responses:
         self._rules = answers
         self._ended = ended
         self._running: dict[str, _Running] = {}
-        self._limits = Limits()
+        self.limits = Limits()
         self._context: usage.Context = []
 
     @property
@@ -67,6 +67,7 @@ class Responses:
             incoming.heard(items), tools, choice, asked.get("instructions"), self._rules
         )
         context = usage.context(asked.get("instructions", config["instructions"]), tools, items)
+        refusal = self.limits.take(now, sum(part[2] + part[3] for part in context))
         response = Response(
             id=self._ids.new("resp"),
             ids=self._ids,
@@ -75,9 +76,8 @@ class Responses:
             options=_options(asked, config),
             context=context,
             context_before=self._context,
-            limits=self._limits.event(
-                now, sum(part[2] + part[3] for part in context), self._faults.take("limits")
-            ),
+            limits=self.limits.event(self._faults.take("limits")),
+            refusal=refusal,
             misbehaviour=self._misbehaviour(),
         )
         self._context = context

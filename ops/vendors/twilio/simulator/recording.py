@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 import wave
+from contextlib import suppress
 
 from ops.speech import g711
 
@@ -18,7 +19,6 @@ class Recording:
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115
         self._chunk = bytearray()
-        self._lost = False
 
     def write(self, spoken: bytes, heard: bytes) -> None:
         """One frame of each."""
@@ -47,8 +47,6 @@ class Recording:
         self._file.close()
 
     def _flush(self) -> None:
-        try:
+        with suppress(OSError):  # a full disk costs the recording, never the call
             self._file.write(self._chunk)
-        except OSError:  # a full disk costs the recording, never the call
-            self._lost = True
         self._chunk.clear()

@@ -173,7 +173,8 @@ def _armed(chance: random.Random) -> Faults:
     """None of the faults or one: what is refused while something fails must not break anything, either."""
     faults = Faults()
     if chance.random() < 0.5:
-        faults.arm(chance.choice(FAULTS), times=2)
+        name = chance.choice(FAULTS)
+        faults.arm(name, times=2, **({"quota": chance.randrange(2)} if name == "failed-response" else {}))
     return faults
 
 
@@ -206,6 +207,8 @@ def test_mutated_valid_frames(request: pytest.FixtureRequest) -> None:
     left = total
     while left:
         rig = Rig(configured=chance.random() < 0.5, faults=_armed(chance))
+        if chance.random() < 0.1:
+            rig.session.responses.limits.take(rig.now, 390_000)  # little is left of this minute
         known: dict[str, list[str]] = {}
         seen = 0
         for _ in range(min(left, 100)):

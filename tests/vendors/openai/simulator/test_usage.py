@@ -72,3 +72,31 @@ def test_rate_limits_shrink_and_recover() -> None:
     rig.send("response.create", response={"conversation": "none"})
     left.append(rig.last("rate_limits.updated")["rate_limits"][1]["remaining"])
     assert left[0] > left[1] > left[2] < left[3] == left[0]
+
+
+def test_what_a_minute_does_not_hold_fails() -> None:
+    """About a hundred responses use its tokens up: the next fails and takes nothing; a minute later all is well."""
+    rig = Rig()
+
+    def asked() -> tuple[str, int]:
+        rig.send("response.create", response={"conversation": "none"})
+        rig.run(0.5)
+        response = rig.last("response.done")["response"]
+        left = rig.last("rate_limits.updated")["rate_limits"][1]["remaining"]
+        if response["status"] == "failed":
+            error = response["status_details"]["error"]
+            assert (error["type"], error["code"]) == ("tokens", "rate_limit_exceeded")
+            assert "Please try again in" in error["message"]
+        return response["status"], left
+
+    rig.run(1)
+    found = [asked() for _ in range(100)]
+    statuses = [status for status, _ in found]
+    enough = statuses.index("failed")
+    assert 90 <= enough <= 98
+    assert set(statuses[enough:]) == {"failed"}
+    assert len({left for _, left in found[enough - 1 :]}) == 1
+    rig.run(61)
+    rig.send("response.create", response={"conversation": "none"})
+    rig.run(10)
+    assert rig.last("response.done")["response"]["status"] == "completed"
