@@ -7,7 +7,7 @@ import contextlib
 import os
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -122,23 +122,26 @@ class Peer:
 
 @dataclass
 class Host:
-    """A reception that lets everybody in and hands the socket on."""
+    """A reception that lets everybody in, and hands each socket on with the event that ends its attendance."""
 
-    sockets: asyncio.Queue[Socket] = field(default_factory=asyncio.Queue)
-    done: asyncio.Event = field(default_factory=asyncio.Event)
+    taken: asyncio.Queue[tuple[Socket, asyncio.Event]] = field(default_factory=asyncio.Queue)
     lets_in: bool = True
 
     def admit(self, peer: str, signatures: Sequence[str]) -> bool:
         return self.lets_in
 
     async def attend(self, socket: Socket) -> None:
-        self.sockets.put_nowait(socket)
-        await self.done.wait()
+        done = asyncio.Event()
+        self.taken.put_nowait((socket, done))
+        await done.wait()
+
+
+Opened = Callable[[], AbstractAsyncContextManager[tuple[Peer, Socket]]]  # a connection: both of its ends
 
 
 @asynccontextmanager
-async def phone_side(library: str, host: Host | None = None) -> AsyncIterator[tuple[Peer, Socket]]:
-    """The public port as the bridge serves it, and a client of bytes that was let in."""
+async def phone_side(library: str, host: Host | None = None) -> AsyncIterator[Opened]:
+    """The public port as the bridge serves it; each connection has a client of bytes that was let in."""
     host = host or Host()
     take = on_picows.PhoneDoor(host).take if library == "picows" else None
 
@@ -155,51 +158,80 @@ async def phone_side(library: str, host: Host | None = None) -> AsyncIterator[tu
     while not server.started:
         await asyncio.sleep(0.005)
     port = server.servers[0].sockets[0].getsockname()[1]
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(
-        b"GET /call HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + KEY + b"\r\n\r\n"
-    )
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[tuple[Peer, Socket]]:
+        async with connected(port) as (reader, writer):
+            writer.write(
+                b"GET /call HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + KEY + b"\r\n\r\n"
+            )
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert b" 101 " in head, head
+            socket, done = await host.taken.get()
+            try:
+                yield Peer(reader, writer, masked=True), socket
+            finally:
+                done.set()
+
     try:
-        head = await reader.readuntil(b"\r\n\r\n")
-        assert b" 101 " in head, head
-        yield Peer(reader, writer, masked=True), await host.sockets.get()
+        yield opened
     finally:
-        host.done.set()
-        writer.close()
         server.should_exit = True
         await serving
 
 
 @asynccontextmanager
-async def model_side(library: str) -> AsyncIterator[tuple[Peer, Socket]]:
-    """A server of bytes, and our socket to it."""
+async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A client of bytes, gone at the end whatever has not been sent."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+@asynccontextmanager
+async def model_side(library: str) -> AsyncIterator[Opened]:
+    """A server of bytes, and our sockets to it."""
     taken: asyncio.Queue[Peer] = asyncio.Queue()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        from websockets.utils import accept_key
-
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        key = next(line for line in head.split("\r\n") if line.lower().startswith("sec-websocket-key:"))
-        accept = accept_key(key.partition(":")[2].strip())
-        writer.write(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            + f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
-        )
+        await shake_hands(reader, writer)
         taken.put_nowait(Peer(reader, writer, masked=False))
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=2**20)
     port = server.sockets[0].getsockname()[1]
     dial = on_picows.dial if library == "picows" else on_websockets.dial
-    socket = await dial(Address(f"ws://127.0.0.1:{port}/v1", {"Authorization": "Bearer none"}, 5.0))
-    peer = await taken.get()
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[tuple[Peer, Socket]]:
+        socket = await dial(Address(f"ws://127.0.0.1:{port}/v1", {"Authorization": "Bearer none"}, 5.0))
+        peer = await taken.get()
+        try:
+            yield peer, socket
+        finally:
+            peer.writer.transport.abort()
+            await socket.close()
+
     try:
-        yield peer, socket
+        yield opened
     finally:
-        peer.writer.close()
-        await socket.close()
         server.close()
         await server.wait_closed()
+
+
+async def shake_hands(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """The model's side of a handshake."""
+    from websockets.utils import accept_key
+
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    key = next(line for line in head.split("\r\n") if line.lower().startswith("sec-websocket-key:"))
+    accept = accept_key(key.partition(":")[2].strip())
+    writer.write(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        + f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
+    )
 
 
 SIDES = {"phone": phone_side, "model": model_side}
@@ -216,7 +248,7 @@ async def ended(socket: Socket) -> Closed:
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
-        await asyncio.wait_for(scenario(), 10)
+        await asyncio.wait_for(scenario(), 30)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(bounded())
@@ -230,24 +262,25 @@ def test_awkward_frames(library: str, side: str) -> None:
 
     async def scenario() -> None:
         wrong = {}
-        for name, case in CASES.items():
-            if side == "model" and name == "as large as may be":
-                continue
-            async with SIDES[side](library) as (peer, socket):
-                peer.send(case)
-                if case.code is None:
-                    got: list[str | bytes] = [await socket.receive() for _ in case.messages]
-                    if got != case.messages:
-                        wrong[name] = f"arrived {got!r:.80}"
+        async with SIDES[side](library) as opened:
+            for name, case in CASES.items():
+                if side == "model" and name == "as large as may be":
                     continue
-                try:
-                    kind, payload = await asyncio.wait_for(peer.frame(), 2)
-                except TimeoutError:
-                    kind, payload = 0, b"nothing"
-                if (kind, payload[:2]) != (CLOSE, struct.pack("!H", case.code)):
-                    wrong[name] = f"answered {kind} {payload!r:.60}"
-                peer.writer.close()
-                await ended(socket)
+                async with opened() as (peer, socket):
+                    peer.send(case)
+                    if case.code is None:
+                        got: list[str | bytes] = [await socket.receive() for _ in case.messages]
+                        if got != case.messages:
+                            wrong[name] = f"arrived {got!r:.80}"
+                        continue
+                    try:
+                        kind, payload = await asyncio.wait_for(peer.frame(), 2)
+                    except TimeoutError:
+                        kind, payload = 0, b"nothing"
+                    if (kind, payload[:2]) != (CLOSE, struct.pack("!H", case.code)):
+                        wrong[name] = f"answered {kind} {payload!r:.60}"
+                    peer.writer.close()
+                    await ended(socket)
         assert wrong == {}
 
     run(scenario)
@@ -260,13 +293,14 @@ def test_a_message_of_a_phone_has_a_limit(library: str) -> None:
     async def scenario() -> None:
         large = b"x" * (FROM_PHONE + 1)
         half = b"x" * (FROM_PHONE // 2 + 1)
-        for frames in ([(TEXT, large)], [(TEXT, half, False), (CONTINUATION, half)]):
-            async with phone_side(library) as (peer, socket):
-                peer.send(Case(frames))
-                kind, payload = await peer.frame()
-                assert (kind, payload[:2]) == (CLOSE, struct.pack("!H", 1009))
-                peer.writer.close()
-                await ended(socket)
+        async with phone_side(library) as opened:
+            for frames in ([(TEXT, large)], [(TEXT, half, False), (CONTINUATION, half)]):
+                async with opened() as (peer, socket):
+                    peer.send(Case(frames))
+                    kind, payload = await peer.frame()
+                    assert (kind, payload[:2]) == (CLOSE, struct.pack("!H", 1009))
+                    peer.writer.close()
+                    await ended(socket)
 
     run(scenario)
 
@@ -278,7 +312,7 @@ def test_a_socket_speaks_answers_pings_and_closes(library: str, side: str) -> No
     is not heard."""
 
     async def scenario() -> None:
-        async with SIDES[side](library) as (peer, socket):
+        async with SIDES[side](library) as opened, opened() as (peer, socket):
             for number in range(3):
                 socket.send(f"é{number}")
             assert [await peer.frame() for _ in range(3)] == [(TEXT, f"é{n}".encode()) for n in range(3)]
@@ -303,13 +337,14 @@ def test_a_socket_whose_other_side_says_nothing_is_closed_soon(library: str, sid
     """No answer to our close, and none to a connection that is just dropped."""
 
     async def scenario() -> None:
-        async with SIDES[side](library) as (_, socket):
-            began = asyncio.get_running_loop().time()
-            await socket.close(1000, "done")
-            assert asyncio.get_running_loop().time() - began < 8  # a library waits ten by itself
-        async with SIDES[side](library) as (peer, socket):
-            peer.writer.transport.abort()
-            assert (await ended(socket)).code in (None, 1005, 1006)
+        async with SIDES[side](library) as opened:
+            async with opened() as (_, socket):
+                began = asyncio.get_running_loop().time()
+                await socket.close(1000, "done")
+                assert asyncio.get_running_loop().time() - began < 8  # a library waits ten by itself
+            async with opened() as (peer, socket):
+                peer.writer.transport.abort()
+                assert (await ended(socket)).code in (None, 1005, 1006)
 
     run(scenario)
 
@@ -320,7 +355,7 @@ def test_a_side_that_takes_nothing_is_noticed(library: str, side: str) -> None:
     """Sending never waits; when much has not been taken, the socket says that it is strained, until it has been."""
 
     async def scenario() -> None:
-        async with SIDES[side](library) as (peer, socket):
+        async with SIDES[side](library) as opened, opened() as (peer, socket):
             text, sent = "x" * 8000, 0
             while not socket.strained:
                 socket.send(text)
@@ -369,10 +404,11 @@ def test_a_stranger_gets_403(library: str) -> None:
 
     async def scenario() -> None:
         host = Host(lets_in=False)
-        with pytest.raises(AssertionError, match="403"):
-            async with phone_side(library, host):
-                pass
-        assert host.sockets.empty()
+        async with phone_side(library, host) as opened:
+            with pytest.raises(AssertionError, match="403"):
+                async with opened():
+                    pass
+        assert host.taken.empty()
 
     run(scenario)
 
@@ -381,21 +417,11 @@ def test_a_connection_that_nobody_waits_for_any_more_is_closed() -> None:
     """A call that ends while the model is dialled leaves no session open, at whatever moment it ends."""
 
     async def scenario() -> None:
-        from websockets.utils import accept_key
-
         ends: list[asyncio.Task[bytes]] = []
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                key = next(
-                    line for line in head.split("\r\n") if line.lower().startswith("sec-websocket-key:")
-                )
-                accept = accept_key(key.partition(":")[2].strip())
-                writer.write(
-                    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                    + f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
-                )
+                await shake_hands(reader, writer)
                 ends.append(asyncio.create_task(reader.read()))
                 await ends[-1]
             except (asyncio.IncompleteReadError, ConnectionError):
