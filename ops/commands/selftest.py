@@ -13,6 +13,7 @@ from ops.findings import Report, fail, ok
 from ops.report import Printer
 
 WORKERS = "2"  # the tests mostly wait for real time: more of them than cores
+LONG = 2400  # seconds until a test of the long modes counts as hung
 Run = Callable[[list[str]], int]  # runs a command here and gives its exit code
 
 
@@ -21,7 +22,8 @@ def selftest(settings: Settings, printer: Printer, *, run: Run, arguments: tuple
     with tempfile.TemporaryDirectory() as folder:
         xml = Path(folder) / "junit.xml"
         workers = ["-n", WORKERS, "--dist", "loadfile"]
-        code = run([sys.executable, "-m", "pytest", *workers, f"--junitxml={xml}", *arguments])
+        patience = ["-o", f"faulthandler_timeout={LONG}"] if "--long" in arguments else []
+        code = run([sys.executable, "-m", "pytest", *workers, *patience, f"--junitxml={xml}", *arguments])
         counts = _counts(xml)
     failed = counts["failures"] + counts["errors"]
     summary = f"{counts['tests']} tests, {failed} failed, {counts['skipped']} skipped."
