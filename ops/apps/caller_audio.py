@@ -17,7 +17,7 @@ class CallerAudio:
     """Base64 frames of 20 ms each, in order."""
 
     def __init__(self) -> None:
-        self._away: deque[str] = deque(maxlen=KEPT)
+        self._away: list[str] = []
         self._turn: deque[str] = deque(maxlen=PRE_ROLL)
         self.turn_open = False
         self.overflowed = False
@@ -26,6 +26,8 @@ class CallerAudio:
     def keep(self, payload: str) -> None:
         """A frame that no session could take."""
         self._away.append(payload)
+        if len(self._away) > KEPT:
+            del self._away[0]
 
     def sent(self, payload: str) -> None:
         """A frame that the present session got."""
@@ -55,7 +57,7 @@ class CallerAudio:
 
     def take(self, *, turn: bool) -> list[str]:
         """What a new session must hear: what came meanwhile, with `turn` after the whole open turn."""
-        frames = [*self._turn, *self._away] if turn else list(self._away)
-        self._away.clear()
+        frames = [*self._turn, *self._away] if turn else self._away
+        self._away = []
         self._turn.clear()
         return frames

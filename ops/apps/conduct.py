@@ -34,6 +34,7 @@ from ops.net.retry import Policy
 from ops.vendors.openai import prices
 from ops.vendors.twilio import wire as phone
 
+DICE = random.SystemRandom()  # one for all calls: it has no state, and 2.5 kB
 DEAD_AIR = 1.5  # seconds of silence, while an answer is owed, until a recorded sentence fills it
 FILLER_AGAIN = 4.0  # seconds from one such sentence to the next
 LOCAL = "line:"  # what our own recorded sentences are called among the model's items
@@ -86,7 +87,7 @@ class Conduct:
         self._playout = Playout()
         self._dialogue = Dialogue(past)
         self._resumed = resumed
-        self._recovery = Recovery(policy or Policy(), dice or random.SystemRandom())
+        self._recovery = Recovery(policy or Policy(), dice or DICE)
         self._leaving: Leaving | None = None
         self._cancelled: set[str] = set()  # responses whose late audio must not be played
         self._items: set[str] = set()  # the present session's own items: only these can be truncated

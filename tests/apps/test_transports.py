@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from weakref import ReferenceType, ref
 
 import pytest
 import uvicorn
@@ -447,3 +449,23 @@ def test_a_connection_that_nobody_waits_for_any_more_is_closed() -> None:
         await server.wait_closed()
 
     run(scenario)
+
+
+def test_a_stream_holds_nothing_of_the_request_that_it_came_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests: list[ReferenceType[object]] = []
+    take = on_picows.PhoneDoor.take
+
+    def taken(door: on_picows.PhoneDoor, transport: asyncio.Transport, head: bytes, peer: str) -> None:
+        requests.append(ref(transport.get_protocol()))
+        take(door, transport, head, peer)
+
+    async def scenario() -> None:
+        async with phone_side("picows") as (peer, socket):
+            peer.writer.write(frame(TEXT, b"hello"))
+            assert await socket.receive() == "hello"
+            gc.collect()
+            assert [request() for request in requests] == [None]
+
+    monkeypatch.setattr(on_picows.PhoneDoor, "take", taken)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())

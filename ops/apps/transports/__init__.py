@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -79,7 +78,7 @@ class Socket(ABC):
         self.peer = peer
         self.strained = False
         self.closed: Closed | None = None
-        self._kept: deque[str | bytes] = deque()
+        self._kept: list[str | bytes] = []  # few, for a moment: an empty deque would hold 700 bytes
         self._on_message: Callable[[str | bytes], None] | None = None
         self._on_closed: Callable[[Closed], None] | None = None
         self._asked: asyncio.Future[None] | None = None  # done when there is something for `receive`
@@ -104,7 +103,7 @@ class Socket(ABC):
         word that the socket is closed."""
         self._on_message, self._on_closed = on_message, on_closed
         while self._kept:
-            on_message(self._kept.popleft())
+            on_message(self._kept.pop(0))
         if self.closed is not None:
             on_closed(self.closed)
 
@@ -115,7 +114,7 @@ class Socket(ABC):
                 raise self.closed
             self._asked = asyncio.get_running_loop().create_future()
             await self._asked
-        return self._kept.popleft()
+        return self._kept.pop(0)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close within a second, whatever the other side does."""
