@@ -41,7 +41,7 @@ def nothing_left() -> Iterator[None]:
     mine = psutil.Process(os.getpid())
     before = mine.children()
     yield
-    after = mine.children(recursive=True)  # before those that are held: a fixture's hosts start some at any moment
+    after = mine.children(recursive=True)  # looked at first: a fixture's hosts start some at any moment
     held = {child for one in before if _lives(one) for child in one.children(recursive=True)}
     left = [one for one in after if one not in {*before, *held} and _lives(one)]
     assert not left, f"left running: {[child.cmdline() for child in left if _lives(child)]}"

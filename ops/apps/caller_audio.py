@@ -7,7 +7,9 @@ import binascii
 from collections import deque
 
 KEPT = 500  # frames, ten seconds: while the model is away
-PRE_ROLL = 30  # frames before speech is noticed that belong to it
+PRE_ROLL = 50  # frames kept while no turn is open: the model may tell late that the caller speaks
+LEAST = 30  # frames before speech is noticed that belong to it, at least
+TAIL = 15  # frames kept of a turn that is over: fewer than the silence that ended it
 TURN = 500  # frames of one turn; a longer one is replayed as text
 REST = 75  # quiet frames, 1.5 s, after which the end of a turn must have been noticed
 _QUIET = bytes(code for code in range(256) if code & 0x7F >= 0x50)  # mu-law below about -39 dBFS
@@ -35,11 +37,11 @@ class CallerAudio:
             self.overflowed = True
         self._turn.append(payload)
 
-    def open_turn(self) -> None:
-        """The caller speaks: from a moment ago on, every frame may be needed again."""
+    def open_turn(self, before: int) -> None:
+        """The caller speaks, since `before` frames ago: from there on, every frame may be needed again."""
         if not self.turn_open:
             self.turn_open, self.overflowed, self._quiet = True, False, 0
-            self._turn = deque(self._turn, maxlen=TURN)
+            self._turn = deque(list(self._turn)[-max(before, LEAST) :], maxlen=TURN)
 
     def rest(self, payload: str) -> bool:
         """Whether, with this frame, the caller has just been quiet for so long that the turn is over."""
@@ -53,11 +55,15 @@ class CallerAudio:
     def close_turn(self) -> None:
         """The turn is answered, or its words are known."""
         self.turn_open = False
-        self._turn = deque(self._turn, maxlen=PRE_ROLL)
+        self._turn = deque(list(self._turn)[-TAIL:], maxlen=PRE_ROLL)
 
     def take(self, *, turn: bool) -> list[str]:
-        """What a new session must hear: what came meanwhile, with `turn` after the whole open turn."""
-        frames = [*self._turn, *self._away] if turn else self._away
+        """What a new session must hear: what came meanwhile, with `turn` after the whole open turn.
+
+        With no turn open, after the last moments too: the caller may have begun to speak in them, and the
+        session that heard it was lost before it said so.
+        """
+        frames = [*self._turn, *self._away] if turn or not self.turn_open else self._away
         self._away = []
         self._turn.clear()
         return frames

@@ -75,7 +75,7 @@ class Turns(Conduct):
         self._recovery.due_since = None
         self._ask_next = False
         self._turn_item = item_id
-        self._frames.open_turn()
+        self._frames.open_turn(round((now - self._origin - at_ms / 1000) / 0.02))
         if self._leaving is not None and isinstance(self._leaving.how, Hangup) and not self._leaving.told:
             self._leaving = None  # the caller has something to add to the goodbye
         ready_at = self._recovery.ready_at or 0.0

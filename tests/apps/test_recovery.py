@@ -126,6 +126,12 @@ def to_model(actions: list[Action]) -> list[str]:
     return [json.loads(action.text)["type"] for action in actions if isinstance(action, ToModel)]
 
 
+def sounds(actions: list[Action]) -> list[str]:
+    """The caller's frames that the model is sent."""
+    sent = [json.loads(action.text) for action in actions if isinstance(action, ToModel)]
+    return [one["audio"] for one in sent if one["type"] == "input_audio_buffer.append"]
+
+
 def items(actions: list[Action]) -> list[dict[str, Any]]:
     sent = [json.loads(action.text) for action in actions if isinstance(action, ToModel)]
     return [one["item"] for one in sent if one["type"] == "conversation.item.create"]
@@ -205,6 +211,36 @@ def test_a_question_whose_words_are_unknown_is_played_again() -> None:
     assert to_model(told).count("input_audio_buffer.append") > 75
     assert "response.create" not in to_model(told)
     assert not [t for t in texts(told) if t[0] == "user"]
+
+
+def test_words_that_no_session_told_of_are_heard_by_the_next() -> None:
+    """Lost when the caller had just begun: the new session hears the beginning too."""
+    line = Line().up()
+    line.until(line.now + 0.3, frame=FRAME)
+    line.take(line.session.model_lost("reset", line.now))
+    heard = sounds(line.reopened())
+    assert heard.count(FRAME) == 15
+
+
+def test_a_turn_told_of_late_is_played_again_from_its_beginning() -> None:
+    """The model tells 0.9 s late that the caller speaks, and is lost then."""
+    line = Line().up()
+    at = int(line.now * 1000)
+    line.until(line.now + 0.9, frame=FRAME)
+    line.event(events.SpeechStarted(at, "u1"))
+    line.take(line.session.model_lost("reset", line.now))
+    assert sounds(line.reopened()).count(FRAME) == 45
+
+
+def test_a_turn_that_was_understood_is_not_played_again() -> None:
+    """Its words are told instead: heard twice, it would be answered twice."""
+    line = Line().up()
+    line.event(events.SpeechStarted(int(line.now * 1000), "u1"))
+    line.until(line.now + 1.0, frame=FRAME)
+    line.until(line.now + 0.5)
+    line.event(events.SpeechStopped(int(line.now * 1000), "u1"), events.Transcript("caller", "u1", "Hello?"))
+    line.take(line.session.model_lost("reset", line.now))
+    assert FRAME not in sounds(line.reopened())
 
 
 def test_an_answer_that_broke_off_is_gone_on_with() -> None:

@@ -460,7 +460,7 @@ def test_a_stream_holds_nothing_of_the_request_that_it_came_with(monkeypatch: py
         take(door, transport, head, peer)
 
     async def scenario() -> None:
-        async with phone_side("picows") as (peer, socket):
+        async with phone_side("picows") as opened, opened() as (peer, socket):
             peer.writer.write(frame(TEXT, b"hello"))
             assert await socket.receive() == "hello"
             gc.collect()
