@@ -12,6 +12,8 @@ LEAST = 30  # frames before speech is noticed that belong to it, at least
 TAIL = 15  # frames kept of a turn that is over: fewer than the silence that ended it
 TURN = 500  # frames of one turn; a longer one is replayed as text
 REST = 75  # quiet frames, 1.5 s, after which the end of a turn must have been noticed
+LOOK = 5  # every so many frames it is looked whether there is sound: the audio path has better things to do
+VOICE = 5  # looks in a row, half a second, that found sound: by now speech must have been noticed
 _QUIET = bytes(code for code in range(256) if code & 0x7F >= 0x50)  # mu-law below about -39 dBFS
 
 
@@ -22,8 +24,11 @@ class CallerAudio:
         self._away: list[str] = []
         self._turn: deque[str] = deque(maxlen=PRE_ROLL)
         self.turn_open = False
+        self.speaking = False  # the end of the open turn has not been noticed
         self.overflowed = False
         self._quiet = 0
+        self._frames = 0
+        self._loud = 0
 
     def keep(self, payload: str) -> None:
         """A frame that no session could take."""
@@ -40,21 +45,30 @@ class CallerAudio:
     def open_turn(self, before: int) -> None:
         """The caller speaks, since `before` frames ago: from there on, every frame may be needed again."""
         if not self.turn_open:
-            self.turn_open, self.overflowed, self._quiet = True, False, 0
+            self.turn_open, self.overflowed = True, False
             self._turn = deque(list(self._turn)[-max(before, LEAST) :], maxlen=TURN)
+        self.speaking, self._quiet = True, 0
 
     def rest(self, payload: str) -> bool:
         """Whether, with this frame, the caller has just been quiet for so long that the turn is over."""
-        try:
-            loud = base64.b64decode(payload).translate(None, _QUIET)
-        except (binascii.Error, ValueError):
-            return False
-        self._quiet = 0 if loud else self._quiet + 1
+        self._quiet = 0 if _sounds(payload) else self._quiet + 1
         return self._quiet == REST
+
+    def voiced(self, payload: str) -> bool:
+        """Whether, with this frame, there has been sound for so long that speech must have been noticed."""
+        self._frames += 1
+        if self._frames % LOOK:
+            return False
+        self._loud = self._loud + 1 if _sounds(payload) else 0
+        return self._loud == VOICE
+
+    def end_turn(self) -> None:
+        """The model has noticed the turn's end."""
+        self.speaking = False
 
     def close_turn(self) -> None:
         """The turn is answered, or its words are known."""
-        self.turn_open = False
+        self.turn_open = self.speaking = False
         self._turn = deque(list(self._turn)[-TAIL:], maxlen=PRE_ROLL)
 
     def take(self, *, turn: bool) -> list[str]:
@@ -64,6 +78,15 @@ class CallerAudio:
         session that heard it was lost before it said so.
         """
         frames = [*self._turn, *self._away] if turn or not self.turn_open else self._away
+        self.speaking = turn
         self._away = []
         self._turn.clear()
         return frames
+
+
+def _sounds(payload: str) -> bool:
+    """Whether anything in a frame is louder than about -39 dBFS; garbage is not."""
+    try:
+        return bool(base64.b64decode(payload).translate(None, _QUIET))
+    except (binascii.Error, ValueError):
+        return False

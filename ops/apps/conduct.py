@@ -99,6 +99,7 @@ class Conduct:
         self._owed_since: float | None = now  # since when the caller waits for the agent to speak
         self._waiting_since: float | None = None  # the caller's last voiced sample of the open turn
         self._turn_item: str | None = None  # the caller's item whose words are not known yet
+        self._probed = False  # the model was asked whether it still hears, and has not answered
         self._barged_in = False
         self._heard_agent = False
         self._digits = ""
@@ -239,6 +240,8 @@ class Conduct:
         elif self._response is not None or self._ask_next or self._retry_at is not None:
             self._owed_since = self._owed_since if self._owed_since is not None else now
         told += self._produced(now)
+        if self._probed:  # the caller spoke and nobody heard it
+            self._owed_since, self._probed = now, False
         self._response, self._ask_next, self._retry_at = None, False, None
         self._cancelled.clear()
         self._items.clear()

@@ -40,6 +40,9 @@ class Dialect(Protocol):
     ) -> str:
         """The session's settings, sent on `Created`."""
 
+    def probe(self) -> str:
+        """What a session that still hears answers with `Ready`, and that changes nothing."""
+
     def append(self, payload: str) -> str:
         """The caller's audio."""
 

@@ -18,6 +18,7 @@ from ops.apps.actions import (
     ToModel,
     Transfer,
 )
+from ops.apps.caller_audio import LOOK, VOICE
 from ops.apps.conduct import LOCAL, Conduct, remembered
 from ops.apps.leaving import PATIENCE, Leaving
 from ops.journal.hops import Hop
@@ -44,8 +45,10 @@ class Turns(Conduct):
             self._frames.keep(payload)
             return []
         self._frames.sent(payload)
-        if self._frames.turn_open and self._waiting_since is None:
+        if self._frames.speaking:
             self._caller_rests(payload, now)
+        elif self._recovery.due_since is None and self._frames.voiced(payload):
+            return [self._probe(now), ToModel(self._hear(payload))]
         return [ToModel(self._hear(payload))]
 
     def agent_audio(self, piece: model.Audio, now: float) -> list[Action]:
@@ -69,11 +72,24 @@ class Turns(Conduct):
         if overdue and self._recovery.due_since is None:
             self._recovery.due_since = now - 2.0  # it was due a while ago
 
+    def _probe(self, now: float) -> Action:
+        """The caller makes sound, and the model says nothing of it: noise to its ears, or is it deaf?"""
+        self._probed = True
+        self._frames.open_turn(0)  # should it be deaf, the next one must hear this
+        self._recovery.expect(now - 0.02 * LOOK * VOICE)
+        return ToModel(self._dialect.probe())
+
+    def _hears(self, now: float) -> None:
+        """It answered the probe: what sounded was no speech to it."""
+        self._probed = False
+        self._frames.close_turn()
+        self._recovery.due_since = now if self._owed_since is not None else None
+
     def _caller_speaks(self, at_ms: int, item_id: str, now: float) -> list[Action]:
         actions: list[Action] = [self._hop(Hop.CALLER_SPEAKS, now, audio_ms=at_ms)]
         self._waiting_since = self._owed_since = self._retry_at = None
         self._recovery.due_since = None
-        self._ask_next = False
+        self._ask_next = self._probed = False
         self._turn_item = item_id
         self._frames.open_turn(round((now - self._origin - at_ms / 1000) / 0.02))
         if self._leaving is not None and isinstance(self._leaving.how, Hangup) and not self._leaving.told:
@@ -91,6 +107,7 @@ class Turns(Conduct):
     def _caller_silent(self, at_ms: int, item_id: str, now: float) -> list[Action]:
         last_voiced = self._origin + (at_ms - self._dialect.SILENCE_MS) / 1000
         self._waiting_since = self._owed_since = min(now, max(last_voiced, self._began))
+        self._frames.end_turn()
         self._recovery.expect(now)
         entry = self._dialogue.said("caller", item_id)
         return [self._hop(Hop.CALLER_SILENT, now, audio_ms=at_ms), remembered(entry)]
@@ -111,6 +128,8 @@ class Turns(Conduct):
 
     def _model_ready(self, event: model.Ready, now: float) -> list[Action]:
         if self._recovery.ready_at is not None:
+            if self._probed:
+                self._hears(now)
             return []
         expected = self._dialect.FORMAT
         if (event.input_format, event.output_format) != (expected, expected):

@@ -50,6 +50,9 @@ class Words:
     ) -> str:
         return f"BE\t{instructions}"
 
+    def probe(self) -> str:
+        return "HEARS?"
+
     def append(self, payload: str) -> str:
         return f"HEAR\t{payload}"
 

@@ -31,7 +31,7 @@ from ops.vendors.openai import wire as model
 from ops.vendors.twilio import wire as phone
 
 START = phone.Start("MZ1", "CA" + "0" * 32, "AC" + "0" * 32, "audio/x-mulaw", 8000, {})
-FRAME = base64.b64encode(b"\x50" * 160).decode()
+FRAME = base64.b64encode(b"\x20" * 160).decode()
 QUIET = base64.b64encode(b"\xff" * 160).decode()
 SOUND = base64.b64encode(bytes(range(0x20, 0x70)) * 20).decode()  # 200 ms
 READY = events.Ready(model.FORMAT, model.FORMAT)
@@ -288,6 +288,45 @@ def test_a_stall_is_noticed_in_time_and_silence_is_filled() -> None:
     assert "model.lost" in notes(done)
     assert any(isinstance(action, OpenModel) for action in done)
     assert sum(event == Hop.FILLED for event in notes(line.done)) == 1  # and not one at every tick
+
+
+def test_a_model_that_hears_nothing_is_noticed_when_the_caller_speaks() -> None:
+    """Silent while nothing is due: the caller's own sound makes an answer due, and the next one hears it all."""
+    line = Line().up()
+    line.until(line.now + 20)  # nobody speaks, nothing is due
+    line.done.clear()
+    spoke = line.now
+    line.until(spoke + 2.0, frame=FRAME)
+    assert to_model(line.done).count("session.update") == 1
+    done = line.until(spoke + 5.0)
+    assert "model.lost" in notes(done)
+    told = line.reopened()
+    assert sounds(told).count(FRAME) == 100
+    assert Hop.FILLED in notes(line.until(line.now + 2))
+
+
+def test_noise_that_is_no_speech_costs_no_session() -> None:
+    """The model hears it and says nothing: asked once, it answers, and stays."""
+    line = Line().up()
+    line.done.clear()
+    line.until(line.now + 1.0, frame=FRAME)
+    line.event(READY)
+    line.until(line.now + 10, frame=FRAME)
+    assert to_model(line.done).count("session.update") == 1
+    assert not [action for action in line.done if isinstance(action, OpenModel)]
+    line.until(line.now + 1)
+    line.take(line.session.model_lost("reset", line.now))
+    assert FRAME not in sounds(line.reopened())
+
+
+def test_a_turn_whose_words_stay_unknown_costs_no_session() -> None:
+    """Its transcript failed; the quiet after its answer is no stall."""
+    line = Line().up()
+    line.says("u1", None)
+    line.answer("a1", "Yes, until six.")
+    line.done.clear()
+    line.until(line.now + 10)
+    assert not [action for action in line.done if isinstance(action, OpenModel)]
 
 
 def test_a_filler_is_no_answer_and_no_barge_in() -> None:

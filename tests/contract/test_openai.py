@@ -152,6 +152,14 @@ def test_our_settings_are_taken(session: Conversation) -> None:
     assert (ready.input_format, ready.output_format) == ("audio/pcmu", "audio/pcmu")
 
 
+def test_a_probe_is_answered_and_changes_nothing(session: Conversation) -> None:
+    """Whether it still hears: the same settings are confirmed once more."""
+    before = session.decoded[-1]
+    session.send(wire.probe())
+    session.until_type("session.updated")
+    assert session.decoded[-1] == before
+
+
 def test_an_answer_comes_in_the_documented_order(session: Conversation) -> None:
     """A greeting: created, item, part, audio, transcript, done, and it is speech in mu-law."""
     session.send(wire.answer())

@@ -293,6 +293,11 @@ def configure(
     )
 
 
+def probe() -> str:
+    """An update that changes nothing: a session that still hears answers it with `session.updated`."""
+    return '{"type":"session.update","session":{"type":"realtime"}}'
+
+
 def append(payload: str) -> str:
     """The caller's audio: base64 of mu-law, as the phone sent it."""
     return f'{{"type":"input_audio_buffer.append","audio":"{payload}"}}'

@@ -16,6 +16,7 @@ from ops.vendors.openai import wire
 CLIENT_EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeClientEvent)
 SENT = {
     "configure": wire.configure(instructions="be kind", voice="marin", transcription="gpt-transcribe"),
+    "probe": wire.probe(),
     "append": wire.append("AAAA"),
     "answer": wire.answer(),
     "truncate": wire.truncate("item_1", 1200),
