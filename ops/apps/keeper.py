@@ -8,6 +8,7 @@ A bridge that ended in peace ends the keeper too. Being told to stop is passed o
 
 from __future__ import annotations
 
+import argparse
 import os
 import select
 import signal
@@ -15,11 +16,13 @@ import socket
 import subprocess  # noqa: TID251 - its one child is a part of the same service
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ops.config import Settings
 from ops.journal import write as journal
+from ops.journal.upkeep import kept
 
 BACKLOG = 1024
 QUICK = 3.0  # seconds: a bridge that lived shorter was not well
@@ -133,6 +136,9 @@ def listen(port: int, address: str = "127.0.0.1") -> socket.socket:
 
 def main() -> int:
     """Settings come from the environment alone, and go on to the bridge as they are."""
+    parser = argparse.ArgumentParser(prog="python -m ops.apps.keeper")
+    parser.add_argument("--keep-logs", action="store_true", help="rotate the logs: no supervisor does")
+    options = parser.parse_args()
     settings = Settings.load(Path.cwd(), files=False)
     journal.setup("websocket-keeper", settings.logs, level=settings.log_level, secrets=settings.secrets)
     try:
@@ -143,7 +149,7 @@ def main() -> int:
                 "service.failed", f"Port {settings.websocket_port} cannot be listened on: {problem.strerror}."
             )
             return 1
-        with listening:
+        with listening, kept(settings.logs) if options.keep_logs else nullcontext():
             return Keeper(listening).run()
     finally:
         journal.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NoReturn
 
 from ops.config import Settings
@@ -16,7 +17,8 @@ def serve(settings: Settings) -> NoReturn:
     """Replace this process by the service that `inv start --only websocket-server` would start.
 
     systemd then has the one process that it needs to know: SIGTERM drains it, exit code 0 says that the
-    last call is over. Raises SettingsError where nothing can stand in front of it.
+    last call is over. It rotates its own logs, since no supervisor does. Raises SettingsError where nothing
+    can stand in front of it.
     """
     service = next((one for one in table(settings) if one.name == BRIDGE), None)
     faults = []
@@ -30,4 +32,4 @@ def serve(settings: Settings) -> NoReturn:
         faults.append(Fault("PUBLIC_URL", message, "set it to the proxy's origin", ".env"))
     if faults or service is None:
         raise SettingsError(tuple(faults), settings.vendors)
-    become(service)
+    become(replace(service, argv=(*service.argv, "--keep-logs")))

@@ -19,9 +19,11 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 @asynccontextmanager
-async def keeper(root: Path, port: int, **settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def keeper(
+    root: Path, port: int, *options: str, **settings: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "ops.apps.keeper",
+        sys.executable, "-m", "ops.apps.keeper", *options,
         cwd=root,
         env={
             "PYTHONPATH": str(REPOSITORY), "PATH": os.environ["PATH"], "WEBSOCKET_PORT": str(port),
@@ -100,6 +102,25 @@ def test_a_bridge_without_its_keeper_frees_the_port_and_leaves(
             await process.wait()
             _, alive = await asyncio.to_thread(psutil.wait_procs, [bridge], 5)
             assert not alive
+
+    asyncio.run(scenario())
+
+
+def test_without_a_supervisor_it_rotates_its_logs(root: Path, free_ports: Callable[[int], list[int]]) -> None:
+    """What grew too large or old goes into the archive, by the keeper of a slot alone."""
+
+    async def scenario() -> None:
+        (port,) = free_ports(1)
+        large = root / "logs/earlier.jsonl"
+        large.parent.mkdir(exist_ok=True)
+        with large.open("wb") as file:
+            file.truncate(65 << 20)
+        async with keeper(root, port):
+            assert large.exists()
+        async with keeper(root, port, "--keep-logs"), asyncio.timeout(5):
+            while not any((root / "logs/archive").glob("earlier-*.jsonl")):
+                await asyncio.sleep(0.02)
+        assert not large.exists()
 
     asyncio.run(scenario())
 

@@ -19,8 +19,11 @@ BEHIND = ("host1", "host2", "host3")  # a proxy
 SLOT_SAME = "nothing changed, one host with slots"
 SLOT_CHANGE = "one file changed, one host with slots, proof included"
 SLOT_BACK = "rollback, one host with slots"
+SLOT_PIP = "first deploy with pip, one host with slots, proof included"
+SLOT_PIP_CHANGE = "one file changed, one host with slots and pip, proof included"
 WHAT = (
-    FIRST_PIP, FIRST, SAME, SAME_ALL, CHANGE, CHANGE_ALL, BACK, SLOT_SAME, SLOT_CHANGE, SLOT_BACK,
+    FIRST_PIP, FIRST, SAME, SAME_ALL, CHANGE, CHANGE_ALL, BACK, SLOT_PIP, SLOT_SAME, SLOT_CHANGE,
+    SLOT_PIP_CHANGE, SLOT_BACK,
 )  # fmt: skip
 
 

@@ -21,6 +21,8 @@ from ops.bench.shipping.result import (
     NEVER_WELL,
     SLOT_BACK,
     SLOT_CHANGE,
+    SLOT_PIP,
+    SLOT_PIP_CHANGE,
     SLOT_SAME,
     Result,
     Rolled,
@@ -59,6 +61,19 @@ def rolling(
             desk.edit("ops/apps/views.py", HEALTH, HEALTH + "        return Response(status_code=503)\n")
             bad = site.under_calls(NEVER_WELL, "deploy", 3, progress)
             result.rolled = [good, bad, site.under_calls(BACK_ALL, "rollback", 0, progress)]
+
+
+def with_pip(result: Result, folder: Path, wheels: Path, progress: Callable[[str], None]) -> None:
+    """Deploys into slots of one host that has no uv, its own proxy on it."""
+    with rig(1) as alone, callers(alone.gateway) as people:
+        give(None, alone)
+        line = Line("http://127.0.0.1:8000", people.model(alone.gateway), "port = 8000\n")
+        desk = Desk.set_up(folder, alone, wheels, line)
+        progress("slots, with pip")
+        desk.inv("-H", "host1", "deploy", "--dry-run", "--json")  # fetches the wheels
+        result.took(SLOT_PIP, desk.inv("-H", "host1", "deploy", "--json").seconds)
+        desk.change("pip")
+        result.took(SLOT_PIP_CHANGE, desk.inv("-H", "host1", "deploy", "--json").seconds)
 
 
 def _round(result: Result, desk: Desk, four: Rig, number: int) -> None:

@@ -25,7 +25,7 @@ from ops.bench.shipping.result import (
     TASKS,
     Result,
 )
-from ops.bench.shipping.rolling import rolling
+from ops.bench.shipping.rolling import rolling, with_pip
 from ops.errors import OpsError
 
 ALL = "host1,host2,host3"
@@ -56,6 +56,8 @@ def measure(*, rounds: int, only: Sequence[str], progress: Callable[[str], None]
     if "calls" in result.parts:
         with _folder() as folder:
             rolling(result, min(rounds, ROUNDS), folder, wheels, uv, progress)
+        with _folder() as folder:
+            with_pip(result, folder, wheels, progress)
     if "cuts" in result.parts:
         with _folder() as folder:
             result.cuts = cuts(folder, wheels, uv, progress)

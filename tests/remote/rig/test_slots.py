@@ -144,8 +144,12 @@ def site(fleet: Fleet) -> Site:
 def test_calls_outlive_a_deploy_and_a_rollback(site: Site) -> None:
     """The old slot keeps its calls to their end, new ones go to the new slot; back takes seconds, also while
     the slot before still drains; a release that does not come up changes nothing."""
+    grown = site.base / "shared/logs/old.jsonl"
+    grown.parent.mkdir(parents=True)
+    grown.write_text('{"ts":"2025-11-01T00:00:00Z"}\n')
     first = site.inv("deploy")
     assert (first["slot"], site.state("blue"), in_force(site.base)) == ("blue", "active", "one")
+    until(lambda: not grown.exists() and any((grown.parent / "archive").glob("old-*.jsonl")))
     assert (site.base / "current").readlink() == Path("slots/blue")
     again = site.inv("deploy")
     assert (again["slot"], again["started"], again["reloaded"]) == ("blue", False, False)
