@@ -49,19 +49,24 @@ class _Server(uvicorn.Server):
 
 
 async def drain(bridge: Switchboard, server: uvicorn.Server) -> None:
-    """No new calls; leave when the last one is over."""
+    """No new calls; leave when the last one is over, or did not come back."""
     if bridge.draining:
         return
     bridge.draining = True
     notify("STOPPING=1")
     log.info("bridge.draining", f"Draining: {len(bridge.live)} calls live.", live=len(bridge.live))
     await bridge.idle.wait()
-    while bridge.settings.bridge_name and bridge.tickets.fresh(time.monotonic()):
-        await asyncio.sleep(
-            0.1
-        )  # the proxy sends no more calls; the stream of the last one may be on its way
+    while _any_on_the_way(bridge):
+        await asyncio.sleep(0.1)
         await bridge.idle.wait()
     server.should_exit = True
+
+
+def _any_on_the_way(bridge: Switchboard) -> bool:
+    """Whether a stream may yet come: of a call that lost one, or of the last call that a proxy sent here."""
+    if bridge.any_on_the_way_back():
+        return True
+    return bool(bridge.settings.bridge_name) and bridge.tickets.fresh(time.monotonic())
 
 
 async def orphaned(bridge: Switchboard, server: uvicorn.Server) -> None:

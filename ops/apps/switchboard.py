@@ -36,6 +36,7 @@ from ops.vendors.twilio import wire as twilio
 START_WITHIN = 5.0  # seconds from the handshake to the start message
 DELIVERS = 1.0  # seconds without a frame after which a stream no longer counts as delivering
 ENDED_CALLS = 10_000  # remembered, so that a replayed webhook of theirs opens nothing
+WAY_BACK = 4.0  # seconds in which a call whose stream was lost must ask for another, or it is not waited for
 AILING = 60.0  # seconds for which health tells of a model that could not be had
 
 log = journal.logger(__name__)
@@ -63,6 +64,7 @@ class Switchboard:
         self.book = Callbook(settings.run_dir / "calls")
         self.live: dict[str, Call] = {}
         self.ended: OrderedDict[str, None] = OrderedDict()
+        self._lost: dict[str, float] = {}  # calls whose stream broke, and until when each is waited for
         self.idle = asyncio.Event()
         self.draining = False
         self.views = Views(self)
@@ -175,17 +177,28 @@ class Switchboard:
             watch=self.views.watch(sid),
         )  # fmt: skip
         self.live[sid] = live
+        self._lost.pop(sid, None)
         self.idle.clear()
         try:
             await live.run()
         finally:
             if live.reason == LOST:
                 self.book.add(sid, "lost", {})
+                self.expect_back(sid, WAY_BACK)
             else:
                 self._remember_end(sid, live.reason or "unknown")
             del self.live[sid]
             if not self.live:
                 self.idle.set()
+
+    def expect_back(self, sid: str, seconds: float) -> None:
+        """A call without a stream is on its way to another one: who leaves waits so long for it."""
+        now = time.monotonic()
+        self._lost = {lost: until for lost, until in self._lost.items() if until > now} | {sid: now + seconds}
+
+    def any_on_the_way_back(self) -> bool:
+        """Whether a lost call may still come back."""
+        return any(until > time.monotonic() for until in self._lost.values())
 
     def over(self, sid: str) -> None:
         """Twilio says that the call is over: whatever of it lives ends, and nothing of it comes back."""
@@ -196,6 +209,7 @@ class Switchboard:
 
     def _remember_end(self, sid: str, reason: str) -> None:
         self.book.add(sid, "ended", {"reason": reason})
+        self._lost.pop(sid, None)
         self.ended[sid] = None
         while len(self.ended) > ENDED_CALLS:
             self.ended.popitem(last=False)

@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from ops.apps.door import BODY_LIMIT, Refusal, Webhook
-from ops.apps.tickets import Terms
+from ops.apps.tickets import SOON, Terms
 from ops.journal import write as journal
 from ops.journal.hops import Hop
 from ops.vendors.twilio import wire as twilio
@@ -89,9 +89,11 @@ class Webhooks:
             if page is not None and page.ended is not None:
                 log.info("call.let-go", f"The call ends: {page.ended}.")
                 return _xml(twilio.hang_up())
-            if bridge.draining or (page is not None and page.resumes >= RESUMES):
-                log.error("call.not-resumed", "The call is not taken up again: draining, or too often.")
+            unknown = bridge.draining and page is None  # who leaves takes back its own calls, and no others
+            if unknown or (page is not None and page.resumes >= RESUMES):
+                log.error("call.not-resumed", "The call is not taken up again: too often, or new in a drain.")
                 return _xml(twilio.say_and_hang_up(SORRY))
+            bridge.expect_back(sid, SOON)
             log.hop(Hop.WEBHOOK, "The stream ended, the call did not.", status=webhook.form.get("CallStatus"))
             return self._stream(sid, page.terms if page else self._terms(webhook, request), resumed=True)
 
