@@ -23,6 +23,11 @@ class CallerAudio:
     def __init__(self) -> None:
         self._away: list[str] = []
         self._turn: deque[str] = deque(maxlen=PRE_ROLL)
+        self._sent = 0  # frames, ever: the number of the next one
+        self._begins: dict[
+            str, int
+        ] = {}  # items whose words are not known, and the frame with which each begins
+        self._ended = 0  # the frame with which the last turn ended
         self.turn_open = False
         self.speaking = False  # the end of the open turn has not been noticed
         self.overflowed = False
@@ -41,12 +46,16 @@ class CallerAudio:
         if self.turn_open and len(self._turn) >= TURN:
             self.overflowed = True
         self._turn.append(payload)
+        self._sent += 1
 
-    def open_turn(self, before: int) -> None:
+    def open_turn(self, before: int, item_id: str = "") -> None:
         """The caller speaks, since `before` frames ago: from there on, every frame may be needed again."""
+        begins = max(self._sent - max(before, LEAST), self._ended)
         if not self.turn_open:
             self.turn_open, self.overflowed = True, False
-            self._turn = deque(list(self._turn)[-max(before, LEAST) :], maxlen=TURN)
+            self._begins.clear()
+            self._turn = deque(self._from(begins), maxlen=TURN)
+        self._begins.setdefault(item_id, begins)
         self.speaking, self._quiet = True, 0
 
     def rest(self, payload: str) -> bool:
@@ -62,14 +71,33 @@ class CallerAudio:
         self._loud = self._loud + 1 if _sounds(payload) else 0
         return self._loud == VOICE
 
-    def end_turn(self) -> None:
-        """The model has noticed the turn's end."""
-        self.speaking = False
+    def end_turn(self, before: int) -> None:
+        """The model has noticed the turn's end, `before` frames ago."""
+        self.speaking, self._ended = False, self._sent - max(before, 0) - TAIL
+
+    def known(self, item_id: str) -> None:
+        """The words of an item are known: no frame before the next one's is needed again."""
+        if item_id not in self._begins:
+            return
+        items = list(self._begins)
+        later = items[items.index(item_id) + 1 :]
+        if not later:
+            self.close_turn()
+            return
+        self._begins = {item: self._begins[item] for item in later}
+        begins = self._begins[later[0]]
+        self.overflowed = begins < self._sent - len(self._turn)
+        self._turn = deque(self._from(begins), maxlen=TURN)
 
     def close_turn(self) -> None:
         """The turn is answered, or its words are known."""
         self.turn_open = self.speaking = False
+        self._begins.clear()
         self._turn = deque(list(self._turn)[-TAIL:], maxlen=PRE_ROLL)
+
+    def _from(self, begins: int) -> list[str]:
+        """What is kept of the frames since this one."""
+        return list(self._turn)[max(0, begins - (self._sent - len(self._turn))) :]
 
     def take(self, *, turn: bool) -> list[str]:
         """What a new session must hear: what came meanwhile, with `turn` after the whole open turn.
@@ -81,6 +109,7 @@ class CallerAudio:
         self.speaking = turn
         self._away = []
         self._turn.clear()
+        self._begins.clear()
         return frames
 
 

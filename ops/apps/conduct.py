@@ -98,7 +98,6 @@ class Conduct:
         self._retry_at: float | None = None  # when to ask again for one that failed
         self._owed_since: float | None = now  # since when the caller waits for the agent to speak
         self._waiting_since: float | None = None  # the caller's last voiced sample of the open turn
-        self._turn_item: str | None = None  # the caller's item whose words are not known yet
         self._probed = False  # the model was asked whether it still hears, and has not answered
         self._barged_in = False
         self._heard_agent = False

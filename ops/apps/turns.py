@@ -90,8 +90,7 @@ class Turns(Conduct):
         self._waiting_since = self._owed_since = self._retry_at = None
         self._recovery.due_since = None
         self._ask_next = self._probed = False
-        self._turn_item = item_id
-        self._frames.open_turn(round((now - self._origin - at_ms / 1000) / 0.02))
+        self._frames.open_turn(self._frames_since(at_ms, now), item_id)
         if self._leaving is not None and isinstance(self._leaving.how, Hangup) and not self._leaving.told:
             self._leaving = None  # the caller has something to add to the goodbye
         ready_at = self._recovery.ready_at or 0.0
@@ -107,19 +106,22 @@ class Turns(Conduct):
     def _caller_silent(self, at_ms: int, item_id: str, now: float) -> list[Action]:
         last_voiced = self._origin + (at_ms - self._dialect.SILENCE_MS) / 1000
         self._waiting_since = self._owed_since = min(now, max(last_voiced, self._began))
-        self._frames.end_turn()
+        self._frames.end_turn(self._frames_since(at_ms, now))
         self._recovery.expect(now)
         entry = self._dialogue.said("caller", item_id)
         return [self._hop(Hop.CALLER_SILENT, now, audio_ms=at_ms), remembered(entry)]
+
+    def _frames_since(self, at_ms: int, now: float) -> int:
+        """The caller's frames since a place in what the model's present session has heard."""
+        return round((now - self._origin - at_ms / 1000) / 0.02)
 
     def _transcript(self, speaker: str, item_id: str, text: str) -> list[Action]:
         by = "caller" if speaker == "caller" else "agent"
         entry = self._dialogue.said(by, item_id)  # type: ignore[arg-type]
         entry.text, entry.whole = text, True
         fields: dict[str, Any] = {"text": text, "item_id": item_id}
-        if by == "caller" and item_id == self._turn_item:
-            self._turn_item = None
-            self._frames.close_turn()
+        if by == "caller":
+            self._frames.known(item_id)
         if entry.heard_ms is not None:
             fields |= {"heard_ms": entry.heard_ms, "produced_ms": entry.produced_ms}
         return [Note("INFO", f"transcript.{speaker}", "", fields), remembered(entry)]

@@ -32,6 +32,7 @@ from ops.vendors.twilio import wire as phone
 
 START = phone.Start("MZ1", "CA" + "0" * 32, "AC" + "0" * 32, "audio/x-mulaw", 8000, {})
 FRAME = base64.b64encode(b"\x20" * 160).decode()
+OTHER = base64.b64encode(b"\x21" * 160).decode()
 QUIET = base64.b64encode(b"\xff" * 160).decode()
 SOUND = base64.b64encode(bytes(range(0x20, 0x70)) * 20).decode()  # 200 ms
 READY = events.Ready(model.FORMAT, model.FORMAT)
@@ -241,6 +242,25 @@ def test_a_turn_that_was_understood_is_not_played_again() -> None:
     line.event(events.SpeechStopped(int(line.now * 1000), "u1"), events.Transcript("caller", "u1", "Hello?"))
     line.take(line.session.model_lost("reset", line.now))
     assert FRAME not in sounds(line.reopened())
+
+
+def test_a_turn_whose_words_come_during_the_next_is_not_played_again() -> None:
+    """The caller goes on before the first turn's transcript: it is told as text, and the second turn alone is heard."""
+    line = Line().up()
+    line.event(events.SpeechStarted(int(line.now * 1000), "u1"))
+    line.until(line.now + 1.0, frame=FRAME)
+    line.until(line.now + 0.5)
+    line.event(events.SpeechStopped(int(line.now * 1000), "u1"))
+    line.until(line.now + 0.2)
+    line.event(events.SpeechStarted(int(line.now * 1000), "u2"))
+    line.until(line.now + 0.7, frame=OTHER)
+    line.event(events.Transcript("caller", "u1", "Hello?"))
+    line.until(line.now + 0.3, frame=OTHER)
+    line.take(line.session.model_lost("reset", line.now))
+    told = line.reopened()
+    assert [text for role, text in texts(told) if role == "user"] == ["Hello?"]
+    assert FRAME not in sounds(told)
+    assert sounds(told).count(OTHER) >= 50
 
 
 def test_an_answer_that_broke_off_is_gone_on_with() -> None:
