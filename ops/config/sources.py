@@ -74,11 +74,11 @@ def open_secret_files(
 
 
 def _dotenv(path: Path, shown: str, faults: list[Fault]) -> dict[str, str]:
-    from dotenv import dotenv_values
-
     try:
         if not path.exists():
             return {}
+        from dotenv import dotenv_values
+
         if not stat.S_ISREG(path.stat().st_mode) or path.stat().st_size > 1 << 20:
             raise OSError("not a regular file of at most 1 MiB")
         found = dotenv_values(path, interpolate=False, encoding="utf-8-sig")

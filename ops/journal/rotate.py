@@ -8,10 +8,8 @@ Call folders are not touched.
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,6 +46,8 @@ class File:
 
 @dataclass(frozen=True)
 class Step:
+    """One thing to do with one file."""
+
     do: Literal["rename", "copy-and-empty", "pack", "delete"]
     path: Path
     to: Path | None = None
@@ -184,6 +184,9 @@ def apply(step: Step) -> None:
 
 def _copy(source: Path, target: Path, *, packed: bool) -> None:
     """A whole copy under its name, or none: written beside it (0600) and renamed when on the disk."""
+    import gzip
+    import shutil
+
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with source.open("rb") as file, beside.open("xb") as out:

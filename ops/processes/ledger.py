@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from ops.journal.entry import Entry
 from ops.journal.redact import Redactor
-from ops.journal.rotate import rotate
 from ops.journal.sinks import Sinks
 from ops.processes.records import Stack, Wanted
 from ops.processes.run_files import RunFiles
@@ -38,6 +37,8 @@ class Ledger:
 
     def rotate(self) -> None:
         """Keep the logs of a long run from growing without end; what could not be done is told."""
+        from ops.journal.rotate import rotate  # not before a minute has passed: no start waits for it
+
         for finding in rotate(self._files.logs, now=datetime.now(UTC)):
             if finding.status == "warn":
                 self.say(finding.id, finding.summary, "WARNING")

@@ -50,22 +50,30 @@ class Observed:
 
 @dataclass(frozen=True)
 class Keep:
+    """It runs as ordered."""
+
     name: str
 
 
 @dataclass(frozen=True)
 class Stop:
+    """It must end."""
+
     name: str
     why: str
 
 
 @dataclass(frozen=True)
 class Start:
+    """Everything it waits for is there."""
+
     name: str
 
 
 @dataclass(frozen=True)
 class Wait:
+    """It is not its turn yet."""
+
     name: str
     why: str
     until: float | None = None  # monotonic; None: for an event
@@ -73,6 +81,8 @@ class Wait:
 
 @dataclass(frozen=True)
 class Refuse:
+    """A stranger holds its port."""
+
     name: str
     holder: Holder
 

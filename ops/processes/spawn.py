@@ -12,7 +12,7 @@ import errno
 import os
 import resource
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,9 +132,15 @@ def open_output(path: Path) -> tuple[int, str | None]:
         return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), error.strerror or str(error)
 
 
-def become_subreaper() -> None:
-    """Whatever below us loses its parent becomes our child (prctl(2)), so descent is never lost."""
+def subreaper() -> Callable[[], None]:
+    """What a process calls so that whatever below it loses its parent becomes its child (prctl(2)), and
+    descent is never lost. Getting hold of it takes time, calling it does not."""
     import ctypes
 
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def become() -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    return become

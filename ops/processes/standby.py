@@ -7,15 +7,18 @@ side; the supervisor then waits for one word, and ends when it does not come.
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ops.processes import census, spawn
 from ops.processes.environment import PACKAGE, minimal, python
 from ops.processes.sole import without_supervisor
+
+if TYPE_CHECKING:  # a supervisor launches nobody this way, and comes up sooner without it
+    import subprocess
 
 STANDBY = "--standby"
 
@@ -51,7 +54,7 @@ def standing_by(root: Path) -> Iterator[Standby | None]:
         yield None
         return
     token = os.urandom(16).hex()
-    standby = Standby(root, token, launch(root, token, STANDBY, stdin=subprocess.PIPE))
+    standby = Standby(root, token, launch(root, token, standby=True))
     try:
         yield standby
     finally:
@@ -60,17 +63,19 @@ def standing_by(root: Path) -> Iterator[Standby | None]:
         standby.process.wait()
 
 
-def launch(root: Path, token: str, *options: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+def launch(root: Path, token: str, *, standby: bool = False) -> subprocess.Popen[bytes]:
     """Start the supervisor's program, detached from our terminal. It forks, and the first of the two
-    ends as soon as the other has come up."""
+    ends as soon as the other has come up; on `standby` it waits for one byte first."""
+    import subprocess
+
     environment = {**minimal(), "PYTHONPATH": str(PACKAGE), **census.marks(token, root, census.SUPERVISOR)}
     output, _ = spawn.open_output(root / "logs" / "supervisor.out")
     try:
         return subprocess.Popen(
-            python("ops.processes.supervisor", str(root), *options),
+            python("ops.processes.supervisor", str(root), *([STANDBY] if standby else [])),
             cwd=root,
             env=environment,
-            stdin=stdin,
+            stdin=subprocess.PIPE if standby else subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import os
-import random
 import select
 import signal
 import sys
@@ -105,7 +104,7 @@ class Supervisor:
             elif member.adopt():
                 self._ledger.say("service.adopted", f"{order.service.name} goes on as it ran before")
             elif member.identity is not None:
-                member.ended(random.random())
+                member.ended(_jitter())
 
     def _unrecorded(self, order: Order, running: list[census.Member]) -> Standing | None:
         """A process of this service of which only its marks tell, since the record is lost."""
@@ -190,7 +189,7 @@ class Supervisor:
             if trouble:
                 with suppress(ChildProcessError):
                     os.waitpid(gate.identity.pid, 0)
-                member.ended(random.random(), f"it cannot be started: {trouble}")
+                member.ended(_jitter(), f"it cannot be started: {trouble}")
                 self._changed = True
             else:
                 self._ledger.say("service.started", f"{member.service.name} runs as pid {gate.identity.pid}")
@@ -220,7 +219,7 @@ class Supervisor:
             member.exit_code = statuses.get(pid)
             if not member.order.held:
                 self._kill_rest(member)
-            member.ended(random.random())
+            member.ended(_jitter())
             self._changed = True
             told = f"{member.service.name} (pid {pid}): {member.life.state}, {member.life.reason}"
             self._ledger.say("service.ended", told, "INFO" if member.order.held else "WARNING")
@@ -298,9 +297,15 @@ class Supervisor:
         )
 
 
+def _jitter() -> float:
+    """From 0 to 1, anew each time."""
+    return os.urandom(1)[0] / 255
+
+
 def main(root: Path, *, standby: bool = False) -> int:
     """Detach, and supervise the stack of this project until it is stopped; on `standby` only once
     standard input says so."""
+    become_subreaper = spawn.subreaper()
     if standby:
         if not os.read(0, 1):
             return 0
@@ -311,7 +316,7 @@ def main(root: Path, *, standby: bool = False) -> int:
         os.read(came_up, 1)  # so that at every moment one of us is seen by its marks, or by the lock
         os._exit(0)
     os.setsid()
-    spawn.become_subreaper()
+    become_subreaper()
     files = RunFiles(root)
     alone = be_the_supervisor(files.folder)
     os.close(came_up)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -79,8 +78,10 @@ class Tail:
         """Start the file anew (its writer appends, so it goes on at the new end), keeping the old
         text beside it; how many bytes were not carried over."""
         skipped = max(0, size - self._at)
-        with suppress(OSError):
-            shutil.copyfile(self._path, self._path.with_name(self._path.name + ".1"))
+        beside = self._path.with_name(self._path.name + ".1")
+        with suppress(OSError), self._path.open("rb") as old, beside.open("wb") as kept:
+            while some := old.read(1 << 20):
+                kept.write(some)
         with suppress(OSError):
             os.truncate(self._path, 0)
             self._at, self._rest = 0, b""

@@ -96,3 +96,11 @@ def test_start_begins_the_one_on_standby(project: Project) -> None:
 
 def _environ(pid: int) -> bytes:
     return Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def test_it_loads_nothing_that_a_start_does_not_need() -> None:
+    """Every start waits for its imports: no compressor, nothing that starts programs another way."""
+    ask = "import sys, ops.processes.supervisor; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout
+    needless = {"subprocess", "gzip", "bz2", "shutil", "random", "ops.journal.rotate", "ops.findings"}
+    assert needless.isdisjoint(loaded.split())

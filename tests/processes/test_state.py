@@ -38,8 +38,8 @@ def test_the_first_start_after_a_stable_life_is_immediate() -> None:
 
 
 def test_probes_begin_at_ten_milliseconds() -> None:
-    """10, 20, 40, 80 ms while it starts; once a second when it has been ready."""
-    assert [probe_pause(n, False) for n in range(5)] == [0.01, 0.02, 0.04, 0.04, 0.04]
+    """At 10, 20, 40, 60 … ms while it starts; once a second when it has been ready."""
+    assert [probe_pause(n, False) for n in range(5)] == [0.01, 0.01, 0.02, 0.02, 0.02]
     assert probe_pause(500, False) == 0.5
     assert probe_pause(0, True) == 1.0
 
