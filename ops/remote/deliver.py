@@ -263,7 +263,8 @@ def _locked(
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """The host's deploy lock: what every request under it carries, and what the first steps gave.
 
-    The last request gives it back by itself; only after a failure it is asked for here.
+    The last request gives it back by itself; only after a failure it is asked for here, and
+    what failed in its slot is marked bad. Where the link broke nobody asks, and nothing is marked.
     """
     mine = {"token": secrets.token_hex(16), "holder": order.holder, "place": order.place}
     mine |= {"reason": order.reason}
@@ -272,7 +273,7 @@ def _locked(
         yield mine, told
     except BaseException:
         with suppress(OpsError):
-            ask(link, {"do": "unlock"}, **mine)
+            ask(link, {"do": "condemn"}, {"do": "unlock"}, **mine)
         raise
 
 

@@ -49,6 +49,8 @@ class Base:
                 "wait for it; if it is dead, add --take-lock",
             )
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        for unheard in self.path.glob("releases/*/FAILED"):
+            unheard.unlink()
         kept = {key: request[key] for key in ("token", "holder", "place", "reason")}
         write(self.path / "lock.json", json.dumps(kept | {"since": since}).encode())
         return {}
@@ -90,6 +92,17 @@ class Base:
     def mark_bad(self, id: str, why: str) -> None:
         """From now on it is not put in force again."""
         write(self.release(id) / "BAD", why.encode())
+
+    def failed(self, id: str, why: str) -> None:
+        """It failed in its slot: a mark only when the desk has heard of it (see `condemn`)."""
+        write(self.release(id) / "FAILED", why.encode())
+
+    def condemn(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Mark as bad what has failed, asked by a desk that heard so. A desk that was cut off does not ask:
+        then the network failed, the proof perhaps only by that, and the same deploy may try again."""
+        for failed in self.path.glob("releases/*/FAILED"):
+            failed.rename(failed.with_name("BAD"))
+        return {}
 
     def complete(self) -> list[Path]:
         found = [path.parent for path in (self.path / "releases").glob("[0-9a-f]*/COMPLETE")]

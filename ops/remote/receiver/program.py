@@ -38,9 +38,10 @@ def _carry_out(base: Base, steps: list[dict[str, Any]]) -> dict[str, Any]:
         "look": units.look, "weights": balancer.weights,
     }  # fmt: skip
     locked = {
-        "unlock": base.unlock, "absorb": releases.absorb, "install": releases.install,
-        "switch": releases.switch, "back": releases.back, "rollback": releases.rollback,
-        "prune": releases.prune, "slot": units.slot, "drain": units.drain, "balance": balancer.balance,
+        "unlock": base.unlock, "condemn": base.condemn, "absorb": releases.absorb,
+        "install": releases.install, "switch": releases.switch, "back": releases.back,
+        "rollback": releases.rollback, "prune": releases.prune, "slot": units.slot,
+        "drain": units.drain, "balance": balancer.balance,
     }  # fmt: skip
     told: dict[str, Any] = {}
     for step in steps:

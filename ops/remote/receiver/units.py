@@ -141,15 +141,16 @@ class Units:
             self._give_up(name, f"fails validate --deep: {_failed(done)}", request)
 
     def _give_up(self, name: str, why: str, request: dict[str, Any]) -> NoReturn:
-        """Stop a slot that never had traffic; what is in force stays so. Its release is bad from now on,
-        unless it was in force before: then it is the host or a vendor that fails, and a way back stays."""
+        """Stop a slot that never had traffic; what is in force stays so. Its release is bad as soon as the
+        desk has heard of it, unless it was in force before: then it is the host or a vendor that fails, and
+        a way back stays."""
         if name == self.base.slot():
             raise Refusal(f"Slot {name}, which is in force, {why}. {_journal(name)}", "see inv -H … logs")
         told = _journal(name)
         _systemctl("kill", "--signal=KILL", _unit(name))
         _systemctl("stop", _unit(name))
         if not self.base.was_in_force(request["id"]):
-            self.base.mark_bad(request["id"], f"its slot {why}")
+            self.base.failed(request["id"], f"its slot {why}")
         raise Refusal(
             f"Slot {name} with the new release {why}; it was stopped, what was in force still is. {told}",
             "mend it, then deploy again; add --again if nothing of the release changes",

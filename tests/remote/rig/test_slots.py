@@ -214,7 +214,7 @@ def test_a_deploy_killed_while_the_new_slot_is_proven(fleet: Fleet, request: pyt
     """What was in force still is, its calls live, and the same command goes on with the slot that was started."""
     if not request.config.getoption("--long"):
         pytest.skip("two more deploys with their proofs: --long")
-    site = Site(fleet, fleet.hosts[0])
+    site = Site(fleet, fleet.hosts[2])
     first = str(site.inv("deploy")["slot"])
     with site.call() as old:
         until(old.lives)
