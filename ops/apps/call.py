@@ -335,6 +335,7 @@ class Call:
         await asyncio.gather(*(socket.close(1000, "done") for socket in self._sockets))
         log.hop(Hop.MODEL_CLOSED, "", at_ms=round((self._loop.time() - self.began) * 1000))
         await self._socket.close(hangup.code, hangup.reason[:120])
+        self._sockets.clear()
         if self._recording is not None:
             await asyncio.to_thread(wav_file.save, self._recording, self._folder)
         self._write_down(self._session.summary(self._loop.time()))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import pytest
 
@@ -143,3 +145,24 @@ def test_a_model_that_takes_nothing_is_replaced(root: Path) -> None:
         assert models[1].closed is not None
 
     asyncio.run(scenario())
+
+
+def test_a_call_that_is_over_needs_no_collector(root: Path) -> None:
+    """It goes as it ends, with all that it held: thousands of dead calls would wait for the collector."""
+
+    async def scenario() -> None:
+        call, caller, models, task = await talking(root)
+        models[0].says(DELTA)
+        await until(lambda: caller.sent, caller)
+        held = [ref(one) for one in (call, caller, models[0])]
+        call.end("enough")
+        await task
+        call = caller = models = task = None  # type: ignore[assignment]
+        await asyncio.sleep(0)
+        assert [one() for one in held] == [None] * 3
+
+    gc.disable()
+    try:
+        asyncio.run(scenario())
+    finally:
+        gc.enable()

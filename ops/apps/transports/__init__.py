@@ -105,13 +105,14 @@ class Socket(ABC):
         while self._kept:
             on_message(self._kept.pop(0))
         if self.closed is not None:
+            self._on_message = self._on_closed = None
             on_closed(self.closed)
 
     async def receive(self) -> str | bytes:
         """The next message, for whoever asks before there is a receiver. Raises Closed."""
         while not self._kept:
             if self.closed is not None:
-                raise self.closed
+                raise Closed(self.closed.code, self.closed.reason)  # ours would keep whoever hears it
             self._asked = asyncio.get_running_loop().create_future()
             await self._asked
         return self._kept.pop(0)
@@ -141,6 +142,7 @@ class Socket(ABC):
             self._answer()
             if self._on_closed is not None:
                 self._on_closed(self.closed)
+                self._on_message = self._on_closed = None  # the receiver knows us
 
     def _answer(self) -> None:
         if self._asked is not None and not self._asked.done():

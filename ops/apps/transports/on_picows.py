@@ -122,12 +122,20 @@ class PicowsSocket(Socket, picows.WSListener):
         if code is None and handshake is not None and handshake.sent is not None:
             code, reason = int(handshake.sent.code), handshake.sent.reason or ""  # type: ignore[call-overload]
         self._ended(code, reason)
+        if self._open:
+            self._open = False
+            self.send = _nowhere  # type: ignore[method-assign]
+            del self._transport  # it knows us: both go at once, without the collector
 
     def pause_writing(self) -> None:
         self.strained = True
 
     def resume_writing(self) -> None:
         self.strained = False
+
+
+def _nowhere(text: str) -> None:
+    """Where the messages of a closed socket go."""
 
 
 async def dial(address: Address) -> Socket:
