@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from ops.config import Settings
@@ -12,11 +11,11 @@ from ops.errors import OpsError
 from ops.findings import Finding, fail, ok
 from ops.journal.redact import Redactor
 from ops.processes import handle, identity
-from ops.processes.identity import Identity
+from ops.processes.handle import Launch
 from ops.processes.lock import stack_lock
 from ops.processes.outcome import Outcome, Progress, ServiceSeen
 from ops.processes.plan import start_depth
-from ops.processes.records import Stack, Standing, Wanted
+from ops.processes.records import Stack, Standing
 from ops.processes.run_files import RunFiles, last_lines
 from ops.processes.status import described, lost_findings
 from ops.processes.tail import secret_values
@@ -24,16 +23,6 @@ from ops.processes.tail import secret_values
 MARGIN = 15.0  # seconds beyond what the services themselves may take
 LOOK = 0.004
 ALIVE = 0.25  # seconds between looks whether the supervisor still lives
-
-
-@dataclass(frozen=True)
-class Launch:
-    """What was ordered, of whom, and what is to be waited for; `kept` ran before."""
-
-    wanted: Wanted
-    supervisor: Identity
-    names: frozenset[str]
-    kept: frozenset[str]
 
 
 def await_ready(settings: Settings, files: RunFiles, launch: Launch, progress: Progress) -> Outcome:

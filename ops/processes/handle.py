@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import signal
 import time
+from dataclasses import dataclass
 
 from ops.errors import OpsError
 from ops.processes import census, identity, procfs
@@ -19,6 +20,16 @@ UNDERSTOOD = 3.0  # seconds in which a healthy supervisor has taken new orders
 BEGUN = 15.0  # seconds in which a new supervisor has written its first state
 ATTEMPTS = 3
 LOOK = 0.002
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What was ordered, of whom, and what is to be waited for; `kept` ran before."""
+
+    wanted: Wanted
+    supervisor: Identity
+    names: frozenset[str]
+    kept: frozenset[str]
 
 
 def give_orders(

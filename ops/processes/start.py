@@ -12,7 +12,7 @@ from ops.errors import OpsError
 from ops.findings import Finding, fail
 from ops.processes import handle, watcher
 from ops.processes.apply import end_services
-from ops.processes.awaiting import Launch, await_ready
+from ops.processes.handle import Launch
 from ops.processes.interrupt import interruptible
 from ops.processes.lock import stack_lock
 from ops.processes.observe import Situation, look, observe
@@ -58,6 +58,8 @@ def start(
                     return Outcome(refused, {"services": []})
                 begun = not situation.running
                 launch = order(settings, files, situation, chosen, bool(only), mode, standby, progress)
+            from ops.processes.awaiting import await_ready  # the services start meanwhile
+
             return await_ready(settings, files, launch, progress)
     except KeyboardInterrupt:
         if begun:

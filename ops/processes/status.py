@@ -7,7 +7,6 @@ from typing import Any
 from ops.config import Settings
 from ops.errors import OpsError
 from ops.findings import Finding, fail, ok, skip, warn
-from ops.journal.redact import Redactor
 from ops.processes import handle, identity
 from ops.processes.drain import Health, health
 from ops.processes.lock import stack_lock
@@ -15,7 +14,6 @@ from ops.processes.observe import Situation, look
 from ops.processes.outcome import Outcome, Progress, silent
 from ops.processes.records import Stack, Standing
 from ops.processes.run_files import RunFiles, iso
-from ops.processes.tail import secret_values
 
 
 def status(settings: Settings, *, adopt: bool = True, progress: Progress = silent) -> Outcome:
@@ -74,6 +72,9 @@ def row(one: Standing, supervised: bool = True) -> dict[str, Any]:
 
 
 def _findings(files: RunFiles) -> list[Finding]:
+    from ops.journal.redact import Redactor  # start imports this file before it gives its orders
+    from ops.processes.tail import secret_values
+
     wanted, stack = files.wanted(), files.stack()
     if stack is None:
         return [skip("services.none", "Nothing runs here; inv start starts the stack.")]

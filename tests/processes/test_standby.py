@@ -104,3 +104,11 @@ def test_it_loads_nothing_that_a_start_does_not_need() -> None:
     loaded = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout
     needless = {"subprocess", "gzip", "bz2", "shutil", "random", "ops.journal.rotate", "ops.findings"}
     assert needless.isdisjoint(loaded.split())
+
+
+def test_a_start_gives_its_orders_before_it_loads_the_rest() -> None:
+    """What waiting and telling need is loaded while the services start."""
+    ask = "import sys, ops.commands.start; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout
+    later = {"ops.processes.awaiting", "ops.journal.redact", "gzip", "bz2", "shutil", "rich", "httpx"}
+    assert later.isdisjoint(loaded.split())
