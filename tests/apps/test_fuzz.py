@@ -193,6 +193,7 @@ class Line:
         assert self.call.reason != "an internal error"
         assert all(socket.closed is not None for socket in self.models)
         self.models.clear()
+        self.greeted = None
         if len(self.calls) > 500:
             self.none_is_left()
 
