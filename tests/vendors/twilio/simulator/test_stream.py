@@ -343,8 +343,8 @@ def test_a_one_way_stream_runs_beside_the_verbs(simulator: Simulator, customer: 
     )
     view = simulator.over(simulator.dial({"do": "pause", "ms": 9000}))
     (log,) = customer.streams
+    wait_for(lambda: log.messages[-1]["event"] == "stop", "the stop message")
     assert log.messages[1]["start"]["tracks"] == ["inbound", "outbound"]
-    assert log.messages[-1]["event"] == "stop"
     out = b"".join(
         base64.b64decode(m["media"]["payload"]) for m in log.of("media") if m["media"]["track"] == "outbound"
     )
