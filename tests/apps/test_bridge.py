@@ -395,6 +395,14 @@ def test_garbage_from_the_model_is_survived(root: Path, free_ports: Callable[[in
     asyncio.run(scenario())
 
 
+async def told_to_drain(one: World) -> None:
+    """SIGTERM, until health tells of it."""
+    one.process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(10):
+        while (await one.health()).status_code != 503:
+            await asyncio.sleep(0.01)
+
+
 def test_sigterm_drains(root: Path, free_ports: Callable[[int], list[int]]) -> None:
     """Health turns 503 and new callers get polite TwiML without a stream, while the live call goes on to its end;
     then the process ends with 0."""
@@ -405,10 +413,7 @@ def test_sigterm_drains(root: Path, free_ports: Callable[[int], list[int]]) -> N
             async with one.stream() as phone:
                 await phone.send(one.start(sid, await one.ticket(sid)))
                 assert await next_event(phone) == "media"
-                one.process.send_signal(signal.SIGTERM)
-                async with asyncio.timeout(10):
-                    while (await one.health()).status_code != 503:
-                        await asyncio.sleep(0.01)
+                await told_to_drain(one)
                 busy = (await one.webhook(new_call())).text
                 assert "<Stream" not in busy
                 assert "<Say>" in busy
@@ -430,10 +435,7 @@ def test_a_live_call_may_come_back_in_a_drain(root: Path, free_ports: Callable[[
             async with one.stream() as phone:
                 await phone.send(one.start(sid, await one.ticket(sid)))
                 assert await next_event(phone) == "media"
-                one.process.send_signal(signal.SIGTERM)
-                async with asyncio.timeout(10):
-                    while (await one.health()).status_code != 503:
-                        await asyncio.sleep(0.01)
+                await told_to_drain(one)
                 phone.transport.abort()
             await one.model.until(lambda: one.model.open == 0)
             await asyncio.sleep(1.0)  # the breath before Twilio asks
