@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import random
@@ -33,6 +34,15 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRe
     if not request.config.getoption("--live"):
         for name in variables():
             monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def second_belt(request: pytest.FixtureRequest) -> None:
+    """A test that has more time of its own (`timeout`) than `faulthandler_timeout` is not cut before."""
+    own = request.node.get_closest_marker("timeout")
+    belt = float(request.config.getini("faulthandler_timeout"))
+    if own is not None and own.args[0] > belt:
+        faulthandler.dump_traceback_later(own.args[0] + belt, file=sys.__stderr__, exit=True)
 
 
 @pytest.fixture(autouse=True)

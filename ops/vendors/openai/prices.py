@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 AS_OF = "2026-11"
+MOST = 10**9  # tokens: no response has so many; a larger number is no number of tokens
 KINDS = ("text_in", "text_cached", "text_out", "audio_in", "audio_cached", "audio_out")
 
 
@@ -70,4 +71,4 @@ def _part(of: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _count(of: Mapping[str, Any], name: str) -> int:
     count = of.get(name)
-    return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else 0
+    return count if isinstance(count, int) and not isinstance(count, bool) and 0 < count < MOST else 0

@@ -28,7 +28,13 @@ def test_cached_tokens_are_cheaper_and_not_counted_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    "usage", [{}, {"input_token_details": 7}, {"output_token_details": {"audio_tokens": "x"}}]
+    "usage",
+    [
+        {},
+        {"input_token_details": 7},
+        {"output_token_details": {"audio_tokens": "x"}},
+        {"output_token_details": {"audio_tokens": 10**400}},  # more than a float can say
+    ],
 )
 def test_malformed_usage_costs_nothing(usage: dict[str, object]) -> None:
     """A shape that nobody knows is no reason to end a call."""
