@@ -22,7 +22,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 
-from ops.apps.listener import MEDIA_PATH, Take, listener
+from ops.apps.listener import Take, listener
 from ops.apps.notify import notify, tell_calls
 from ops.apps.switchboard import Switchboard
 from ops.apps.transports import FROM_PHONE
@@ -66,7 +66,7 @@ def _any_on_the_way(bridge: Switchboard) -> bool:
     """Whether a stream may yet come: of a call that lost one, or of the last call that a proxy sent here."""
     if bridge.any_on_the_way_back():
         return True
-    return bool(bridge.settings.bridge_name) and bridge.tickets.fresh(time.monotonic())
+    return bool(bridge.settings.bridge_name) and bridge.tickets.expected(time.monotonic()) > 0
 
 
 async def orphaned(bridge: Switchboard, server: uvicorn.Server) -> None:
@@ -79,26 +79,7 @@ async def orphaned(bridge: Switchboard, server: uvicorn.Server) -> None:
 
 async def serve(settings: Settings, given: socket.socket | None = None, orders: int | None = None) -> None:
     """Serves until SIGTERM and the end of the last call; a second SIGTERM ends it at once."""
-    bridge, streams, take = _switchboard(settings)
-    paths = Starlette(routes=[*bridge.routes(), *streams])
-    paths.router.redirect_slashes = False  # a path is right or wrong
-    server = _Server(
-        uvicorn.Config(
-            paths,
-            host=settings.websocket_address,
-            port=settings.websocket_port,
-            http=listener(settings.max_unauthenticated_per_address, bridge.refused, take),
-            ws="websockets-sansio",
-            ws_max_size=FROM_PHONE,
-            ws_per_message_deflate=False,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=3,
-        )
-    )
+    bridge, server = public_port(settings)
     loop = asyncio.get_running_loop()
     background = [loop.create_task(bridge.follow_public_url()), loop.create_task(bridge.watch_the_loop())]
     background.append(loop.create_task(tell_calls(bridge.live)))
@@ -141,6 +122,32 @@ async def serve(settings: Settings, given: socket.socket | None = None, orders: 
         bridge.book.close()
 
 
+def public_port(settings: Settings) -> tuple[Switchboard, uvicorn.Server]:
+    """The switchboard, and the server of the one port on which strangers may try."""
+    bridge, streams, take = _switchboard(settings)
+    paths = Starlette(routes=[*bridge.routes(), *streams])
+    paths.router.redirect_slashes = False  # a path is right or wrong
+    strangers = settings.max_unauthenticated_per_address
+    server = _Server(
+        uvicorn.Config(
+            paths,
+            host=settings.websocket_address,
+            port=settings.websocket_port,
+            http=listener(strangers, bridge.refused, take, bridge.door.media_path),
+            ws="websockets-sansio",
+            ws_max_size=FROM_PHONE,
+            ws_per_message_deflate=False,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=3,
+        )
+    )
+    return bridge, server
+
+
 def _switchboard(settings: Settings) -> tuple[Switchboard, list[WebSocketRoute], Take | None]:
     """The switchboard on the library of the settings, and how the phone's streams reach it."""
     if settings.websocket_library == "picows":
@@ -152,7 +159,7 @@ def _switchboard(settings: Settings) -> tuple[Switchboard, list[WebSocketRoute],
 
     bridge = Switchboard(settings, on_websockets.dial, wire)
     stream = partial(on_websockets.stream, bridge)
-    return bridge, [WebSocketRoute(path, stream) for path in (MEDIA_PATH, MEDIA_PATH + "/{name}")], None
+    return bridge, [WebSocketRoute(bridge.door.media_path, stream)], None
 
 
 def main() -> None:

@@ -6,24 +6,30 @@ The public origin comes from the settings or the tunnel's own API, never from a 
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, urlsplit
+from functools import partial
+from urllib.parse import parse_qsl
 
 from ops.vendors.twilio import spelling, wire
 
 CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}")
+HERE = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?", re.IGNORECASE)
 FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
 BODY_LIMIT = 64 * 1024
+MISFIT = "the signature does not fit"
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a request is not let in: the HTTP status it gets, and a reason for our log alone."""
+    """Why a request is not let in: the HTTP status it gets, and a reason for our log alone.
+
+    `explain` says more, and takes milliseconds: who is flooded with forgeries need not explain each.
+    """
 
     status: int
     reason: str
+    explain: Callable[[], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -43,11 +49,16 @@ class Door:
     origin: str | None  # https://… as Twilio writes it; None until the tunnel is known
     max_calls_per_hour: int
     name: str | None = None  # of this bridge among several: what belongs to its calls comes back to it
-    _opened: deque[float] = field(default_factory=deque)
+    _opened: dict[str, float] = field(default_factory=dict)  # this hour's calls, the oldest first
 
     def stream_url(self) -> str:
         """The media stream's address as it stands in the TwiML: `wss`, or `ws` on loopback."""
-        return re.sub(r"^http", "ws", self.origin or "") + "/call" + self._suffix
+        return re.sub(r"^http", "ws", self.origin or "") + self.media_path
+
+    @property
+    def media_path(self) -> str:
+        """The path of the media stream: the one, or the one of this bridge among several."""
+        return f"/call{self._suffix}"
 
     def resume_url(self) -> str:
         """Where Twilio asks what to do when a stream ended and its call did not; the fragment, which is
@@ -75,7 +86,7 @@ class Door:
             return Refusal(403, "a parameter is repeated")
         url = self.origin + path + (f"?{query}" if query else "")
         if not wire.signed(self.token, wire.spellings(url), form, signatures):
-            return Refusal(403, self._misfit(url, form, signatures))
+            return Refusal(403, MISFIT, partial(self._misfit, url, form, signatures))
         if form.get("AccountSid") != self.account_sid:
             return Refusal(403, "signed, but of another account")
         if not CALL_SID.fullmatch(form.get("CallSid", "")):
@@ -88,7 +99,7 @@ class Door:
             return Refusal(503, "the public URL is not known yet")
         url = self.stream_url()
         if not wire.signed(self.token, wire.spellings(url), {}, signatures):
-            return Refusal(403, self._misfit(url, {}, signatures))
+            return Refusal(403, MISFIT, partial(self._misfit, url, {}, signatures))
         return None
 
     def _misfit(self, url: str, form: Mapping[str, str], signatures: Sequence[str]) -> str:
@@ -101,21 +112,23 @@ class Door:
             return f"the signature does not fit {url} in any spelling: another token, or another form"
         return f"the signature fits {found.url} ({found.difference}), not {url}: correct PUBLIC_URL"
 
-    def admit(self, now: float) -> bool:
-        """Whether one more signed call fits into this hour's cap."""
-        while self._opened and self._opened[0] <= now - 3600:
-            self._opened.popleft()
+    def admit(self, call_sid: str, now: float) -> bool:
+        """Whether one more signed call fits into this hour's cap. One that is asked for again counts once: a
+        captured webhook must not use up the hour."""
+        while self._opened and (oldest := next(iter(self._opened))) and self._opened[oldest] <= now - 3600:
+            del self._opened[oldest]
+        if call_sid in self._opened:
+            return True
         if len(self._opened) >= self.max_calls_per_hour:
             return False
-        self._opened.append(now)
+        self._opened[call_sid] = now
         return True
 
 
 def is_local(peer: str, host: str, headers: Mapping[str, str]) -> bool:
     """Whether a request comes from this machine itself and through no proxy or tunnel."""
-    name = urlsplit(f"//{host}").hostname if host else None
     return (
         peer in ("127.0.0.1", "::1")
-        and name in ("127.0.0.1", "localhost", "::1")
+        and HERE.fullmatch(host) is not None
         and not any(header in headers for header in FORWARDING)
     )

@@ -20,9 +20,9 @@ QUICK = 1.0  # seconds in which a connection is not called slow
 Take = Callable[[asyncio.Transport, bytes, str], None]  # a connection, the request it began with, its address
 
 
-def is_media(path: str) -> bool:
-    """Whether this is the path of a media stream, with or without a bridge's name."""
-    return path == MEDIA_PATH or path.startswith(MEDIA_PATH + "/")
+def is_media(asked: bytes, media_path: str) -> bool:
+    """Whether a request's path, as it stands in it, is the media stream's: a path is right or wrong."""
+    return asked == media_path.encode()
 
 
 class Strangers:
@@ -57,6 +57,7 @@ class Listener(H11Protocol):
 
     strangers: Strangers  # of the class that `listener` makes, like the next
     take: Take | None
+    media_path: str
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -83,7 +84,7 @@ class Listener(H11Protocol):
             self._known()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        if self.take is None or not is_media(self.scope["path"]):
+        if self.take is None or not is_media(self.scope["raw_path"], self.media_path):
             super().handle_websocket_upgrade(event)
             return
         self.connections.discard(self)
@@ -102,8 +103,13 @@ class Listener(H11Protocol):
             self.strangers.forget(self, self._address)
 
 
-def listener(per_address: int, refused: Callable[[str, str], None], take: Take | None = None) -> type[Any]:
+def listener(
+    per_address: int,
+    refused: Callable[[str, str], None],
+    take: Take | None = None,
+    media_path: str = MEDIA_PATH,
+) -> type[Any]:
     """The protocol class for one server; `refused(address, reason)` hears of every connection dropped, and
     `take` gets those that ask for the media stream (left out, they go the way of every request)."""
-    bound = {"strangers": Strangers(per_address, refused), "take": staticmethod(take) if take else None}
-    return type("Listener", (Listener,), bound)
+    strangers, taken = Strangers(per_address, refused), staticmethod(take) if take else None
+    return type("Listener", (Listener,), {"strangers": strangers, "take": taken, "media_path": media_path})

@@ -20,7 +20,6 @@ from ops.apps.callbook import Callbook, Page
 from ops.apps.dialect import Dialect
 from ops.apps.door import Door, Refusal
 from ops.apps.gauges import Gauges
-from ops.apps.listener import MEDIA_PATH
 from ops.apps.session import LOST
 from ops.apps.tickets import Ticket, Tickets
 from ops.apps.transports import Closed, Socket
@@ -37,6 +36,7 @@ START_WITHIN = 5.0  # seconds from the handshake to the start message
 DELIVERS = 1.0  # seconds without a frame after which a stream no longer counts as delivering
 ENDED_CALLS = 10_000  # remembered, so that a replayed webhook of theirs opens nothing
 WAY_BACK = 4.0  # seconds in which a call whose stream was lost must ask for another, or it is not waited for
+EXPLAINED_EVERY = 1.0  # seconds: of a flood of forgeries one is explained; ten of them could stop the audio
 AILING = 60.0  # seconds for which health tells of a model that could not be had
 
 log = journal.logger(__name__)
@@ -70,6 +70,7 @@ class Switchboard:
         self.views = Views(self)
         self.webhooks = Webhooks(self)
         self._ailing_until = 0.0
+        self._explains_at = 0.0
         self._opening = 0  # streams that have shown no ticket yet
         self.idle.set()
 
@@ -89,19 +90,44 @@ class Switchboard:
         self.gauges.measure("refused")
         log.warning("door.refused", f"Refused: {reason}.", path=path, peer=peer)
 
+    def refuse(self, peer: str, refusal: Refusal, path: str) -> None:
+        """Likewise, with all that is known of why, as often as there is time for that."""
+        reason, now = refusal.reason, time.monotonic()
+        if refusal.explain is not None and now >= self._explains_at:
+            self._explains_at = now + EXPLAINED_EVERY
+            reason = refusal.explain()
+        self.refused(peer, reason, path)
+
+    def full(self, sid: str) -> bool:
+        """Whether there is no line for one more call: those on their way to their streams have one too."""
+        expected = self.tickets.expected(time.monotonic(), besides=sid)
+        return len(self.live) + expected >= self.settings.max_live_calls
+
     # The media stream.
 
     def admit(self, peer: str, signatures: Sequence[str]) -> bool:
         """Whether a stream's handshake is let in: rightly signed, and not one too many."""
-        refusal = self.door.upgrade(signatures)
+        try:
+            refusal = self.door.upgrade(signatures)
+        except Exception as problem:  # whatever cannot be checked does not come in
+            log.exception("door.failed", "A stream's handshake could not be checked.")
+            refusal = Refusal(403, f"it could not be checked: {type(problem).__name__}")
         if refusal is None and self._opening >= self.settings.max_live_calls:
             refusal = Refusal(503, "too many streams without a start message")
         if refusal is not None:
-            self.refused(peer, refusal.reason, MEDIA_PATH)
+            self.refuse(peer, refusal, self.door.media_path)
         return refusal is None
 
     async def attend(self, socket: Socket) -> None:
-        """One media stream that was let in: its ticket, and only then anything upstream."""
+        """One media stream that was let in; one that fails is closed, so that its call can come back."""
+        try:
+            await self._attend(socket)
+        except Exception:
+            log.exception("stream.failed", "A media stream could not be attended to.")
+            await socket.close(1011)
+
+    async def _attend(self, socket: Socket) -> None:
+        """The stream's ticket, and only then anything upstream."""
         self._opening += 1
         try:
             start = await self._start(socket)
@@ -112,7 +138,7 @@ class Switchboard:
         with journal.bound(call_sid=start.call_sid, stream_sid=start.stream_sid):
             ticket = await self._redeem(start)
             if isinstance(ticket, Refusal):
-                self.refused(socket.peer, ticket.reason, MEDIA_PATH)
+                self.refused(socket.peer, ticket.reason, self.door.media_path)
                 await socket.close(1008)
                 return
             log.hop(Hop.UPGRADED, "The media stream's handshake is rightly signed.")
@@ -127,7 +153,7 @@ class Switchboard:
             log.info("stream.left", "A signed stream left before its start message.", code=closed.code)
         except (TimeoutError, ValueError) as problem:
             reason = str(problem) or f"no start message within {START_WITHIN:g} s"
-            self.refused(socket.peer, reason, MEDIA_PATH)
+            self.refused(socket.peer, reason, self.door.media_path)
             await socket.close(1008)
         return None
 
@@ -141,6 +167,8 @@ class Switchboard:
         ticket = self.tickets.redeem(sid, start.parameters.get("ticket", ""), time.monotonic())
         if ticket is None:
             return Refusal(1008, "no valid ticket of this call")
+        if live is None and not ticket.resumed and len(self.live) >= self.settings.max_live_calls:
+            return Refusal(1008, "every line has been taken since its webhook")
         if (start.encoding, start.sample_rate) != ("audio/x-mulaw", 8000):
             return Refusal(
                 1008, f"expected audio/x-mulaw at 8000 Hz, got {start.encoding} {start.sample_rate}"

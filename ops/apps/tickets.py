@@ -39,6 +39,7 @@ class Ticket:
     expires: float
     terms: Terms
     resumed: bool = False
+    probe: bool = False  # of no call: its stream need not come
 
 
 class Tickets:
@@ -47,16 +48,27 @@ class Tickets:
     def __init__(self) -> None:
         self._out: dict[str, Ticket] = {}
 
-    def issue(self, call_sid: str, now: float, terms: Terms | None = None, *, resumed: bool = False) -> str:
+    def issue(
+        self,
+        call_sid: str,
+        now: float,
+        terms: Terms | None = None,
+        *,
+        resumed: bool = False,
+        probe: bool = False,
+    ) -> str:
         """A new ticket for this call, in place of any earlier one."""
         self._out = {sid: ticket for sid, ticket in self._out.items() if ticket.expires > now}
-        ticket = Ticket(secrets.token_urlsafe(32), now + LIFE, terms or Terms(), resumed)
+        ticket = Ticket(secrets.token_urlsafe(32), now + LIFE, terms or Terms(), resumed, probe)
         self._out[call_sid] = ticket
         return ticket.secret
 
-    def fresh(self, now: float) -> bool:
-        """Whether a ticket was given out a moment ago whose stream can still be expected."""
-        return any(ticket.expires - LIFE + SOON > now for ticket in self._out.values())
+    def expected(self, now: float, besides: str = "") -> int:
+        """How many calls, besides one, were given a ticket a moment ago: their streams may yet come."""
+        return sum(
+            sid != besides and not ticket.probe and ticket.expires - LIFE + SOON > now
+            for sid, ticket in self._out.items()
+        )
 
     def redeem(self, call_sid: str, shown: str, now: float) -> Ticket | None:
         """The ticket, which from now on is used; None when it is wrong, late, used or of another call."""

@@ -62,17 +62,18 @@ class Webhooks:
             if sid in bridge.ended or page is not None:
                 return self._refuse(request, Refusal(403, "the call has had its stream, or has ended"))
             log.hop(Hop.WEBHOOK, "Twilio asks what to do with a call.", status=webhook.form.get("CallStatus"))
-            if bridge.draining or len(bridge.live) >= bridge.settings.max_live_calls:
+            if bridge.draining or (sid not in bridge.live and bridge.full(sid)):
                 log.warning(
                     "call.busy",
                     "No stream: draining, or at the cap of live calls.",
                     live=len(bridge.live),
                 )
                 return _xml(twilio.say_and_hang_up(BUSY))
-            if sid not in bridge.live and not probe and not bridge.door.admit(time.monotonic()):
+            known = probe or sid in bridge.live
+            if not known and not bridge.door.admit(sid, time.monotonic()):
                 log.warning("call.capped", "No stream: MAX_SIGNED_CALLS_PER_HOUR is reached.")
                 return _xml(twilio.say_and_hang_up(BUSY))
-            return self._stream(sid, self._terms(webhook, request))
+            return self._stream(sid, self._terms(webhook, request), probe=probe)
 
     async def resume(self, request: Request) -> Response:
         """A stream ended and its call did not: the end that we wanted, or another stream with the history."""
@@ -89,16 +90,18 @@ class Webhooks:
             if page is not None and page.ended is not None:
                 log.info("call.let-go", f"The call ends: {page.ended}.")
                 return _xml(twilio.hang_up())
-            unknown = bridge.draining and page is None  # who leaves takes back its own calls, and no others
+            # Who leaves or is full takes back its own calls, and no others.
+            unknown = page is None and (bridge.draining or bridge.full(sid))
             if unknown or (page is not None and page.resumes >= RESUMES):
-                log.error("call.not-resumed", "The call is not taken up again: too often, or new in a drain.")
+                log.error("call.not-resumed", "The call is not taken up again: too often, or a new one.")
                 return _xml(twilio.say_and_hang_up(SORRY))
             bridge.expect_back(sid, SOON)
             log.hop(Hop.WEBHOOK, "The stream ended, the call did not.", status=webhook.form.get("CallStatus"))
             return self._stream(sid, page.terms if page else self._terms(webhook, request), resumed=True)
 
-    def _stream(self, sid: str, terms: Terms, *, resumed: bool = False) -> Response:
-        ticket = self._bridge.tickets.issue(sid, time.monotonic(), terms, resumed=resumed)
+    def _stream(self, sid: str, terms: Terms, *, resumed: bool = False, probe: bool = False) -> Response:
+        now = time.monotonic()
+        ticket = self._bridge.tickets.issue(sid, now, terms, resumed=resumed, probe=probe)
         assert self._bridge.door.origin
         text = twilio.connect_stream(
             self._bridge.door.stream_url(), {"ticket": ticket},
@@ -137,7 +140,7 @@ class Webhooks:
         return Response(status_code=204)
 
     async def _webhook(self, request: Request) -> Webhook | Refusal:
-        if "content-length" in request.headers and "transfer-encoding" in request.headers:
+        if _smuggled(request):
             return Refusal(400, "its length is told in two ways, as a smuggled request's is")
         body = bytearray()
         try:
@@ -148,18 +151,27 @@ class Webhooks:
                         return Refusal(413, "the body is larger than 64 KiB")
         except TimeoutError:
             return Refusal(408, f"no whole body within {BODY_WITHIN:g} s")
-        return self._bridge.door.webhook(
-            request.url.path,
-            request.url.query,
-            request.headers.get("content-type", ""),
-            bytes(body),
-            request.headers.getlist("x-twilio-signature"),
-        )
+        try:
+            return self._bridge.door.webhook(
+                request.scope["raw_path"].decode("ascii"),  # as it was asked, and so as it was signed
+                request.scope["query_string"].decode("ascii"),
+                request.headers.get("content-type", ""),
+                bytes(body),
+                request.headers.getlist("x-twilio-signature"),
+            )
+        except Exception as problem:  # whatever cannot be checked does not come in
+            log.exception("door.failed", "A webhook could not be checked.")
+            return Refusal(403, f"it could not be checked: {type(problem).__name__}")
 
     def _refuse(self, request: Request, refusal: Refusal) -> Response:
         peer = request.client.host if request.client else "?"
-        self._bridge.refused(peer, refusal.reason, request.url.path)
+        self._bridge.refuse(peer, refusal, request.scope["path"])
         return PlainTextResponse("", refusal.status)
+
+
+def _smuggled(request: Request) -> bool:
+    """Whether two readers could see two ends of it."""
+    return "content-length" in request.headers and "transfer-encoding" in request.headers
 
 
 def _xml(text: str) -> Response:

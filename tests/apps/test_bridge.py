@@ -90,13 +90,12 @@ class Model:
 
 
 @dataclass
-class World:
+class Bridge:
     """A running bridge, its model, and the account whose token signs."""
 
     port: int
     root: Path
     model: Model
-    process: asyncio.subprocess.Process
     account: str
     token: str
 
@@ -143,6 +142,13 @@ class World:
         return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@dataclass
+class World(Bridge):
+    """A bridge as a process."""
+
+    process: asyncio.subprocess.Process
+
+
 @asynccontextmanager
 async def world(root: Path, port: int, model: Model | None = None, **settings: str) -> AsyncIterator[World]:
     account, token, model = "AC" + secrets.token_hex(16), secrets.token_hex(16), model or Model()
@@ -160,7 +166,7 @@ async def world(root: Path, port: int, model: Model | None = None, **settings: s
                 **settings,
             },
         )  # fmt: skip
-        one = World(port, root, model, process, account, token)
+        one = World(port, root, model, account, token, process)
         try:
             await _answers(one)
             yield one

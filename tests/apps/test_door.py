@@ -135,8 +135,15 @@ def test_loopback_streams_use_ws() -> None:
 def test_the_cap_of_signed_calls_slides_with_the_hour() -> None:
     """Three an hour: the fourth waits until the first is an hour old."""
     one = door()
-    assert [one.admit(now) for now in (0.0, 1.0, 2.0, 3.0)] == [True, True, True, False]
-    assert [one.admit(now) for now in (3599.0, 3600.0, 3600.5)] == [False, True, False]
+    assert [one.admit(f"CA{now}", now) for now in (0.0, 1.0, 2.0, 3.0)] == [True, True, True, False]
+    assert [one.admit(f"CA{now}", now) for now in (3599.0, 3600.0, 3600.5)] == [False, True, False]
+
+
+def test_a_call_that_is_asked_for_again_counts_once() -> None:
+    """A captured webhook, sent a hundred times, does not use up the hour."""
+    one = door()
+    assert all(one.admit(CALL, now / 10) for now in range(100))
+    assert [one.admit(sid, 11.0) for sid in ("CA1", "CA2", "CA3", CALL)] == [True, True, False, True]
 
 
 @pytest.mark.parametrize(

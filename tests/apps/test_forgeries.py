@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from ops.vendors.twilio import wire
-from tests.apps.test_bridge import World, new_call, world
+from tests.apps.test_bridge import Bridge, new_call, world
 
 REFUSED = {400, 403, 404, 405, 408, 413, 415}
 
@@ -37,7 +37,7 @@ class Forgery:
     chunked: bool = False
     target: str = ""  # of the request line
 
-    def bytes(self, one: World) -> bytes:
+    def bytes(self, one: Bridge) -> bytes:
         body = urlencode(self.form).encode() if self.body is None else self.body
         url = self.signed_url or one.origin + self.path
         form = self.form if self.signed_form is None else self.signed_form
@@ -60,7 +60,7 @@ class Forgery:
         return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + body
 
 
-async def ask(one: World, request: bytes) -> tuple[int, bytes]:
+async def ask(one: Bridge, request: bytes) -> tuple[int, bytes]:
     """Status and body; 0 where the connection was closed without an answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
     try:
@@ -74,7 +74,7 @@ async def ask(one: World, request: bytes) -> tuple[int, bytes]:
     return int(head.split(b" ", 2)[1]) if head else 0, body
 
 
-def forgeries(one: World) -> dict[str, Forgery]:
+def forgeries(one: Bridge) -> dict[str, Forgery]:
     """Every request of which none may come in."""
     sid = new_call()
     form = {
