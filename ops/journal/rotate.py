@@ -3,13 +3,14 @@
 Writers open a file for each batch, so a renamed one is simply not written to any more; only a
 service's raw output is held open by the service itself, and is therefore copied and emptied.
 What was rotated rests for REST seconds before it is packed: a batch may have been under way.
-Call folders are not touched.
+Once in a while the folders of calls beyond their limits go, too (`past_calls`).
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Literal
 
 from ops.findings import Finding, ok, warn
+from ops.journal import past_calls
+from ops.journal.past_calls import Limits
 
 REST = 5.0
 ARCHIVE = "archive"  # the folder below logs/ for what was rotated: `grep … logs/*` sees this run
@@ -46,9 +49,9 @@ class File:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do with one file."""
+    """One thing to do with one file, or with the folder of one call."""
 
-    do: Literal["rename", "copy-and-empty", "pack", "delete"]
+    do: Literal["rename", "copy-and-empty", "pack", "delete", "remove-call"]
     path: Path
     to: Path | None = None
     size: int = 0
@@ -95,10 +98,13 @@ def rotate(
     *,
     now: datetime,
     policy: Policy = Policy(),
+    calls: Limits = Limits(),  # noqa: B008 (frozen)
     force: bool = False,
 ) -> tuple[Finding, ...]:
     """Look at `logs` and carry out the plan; what could not be done is a warning with its fix."""
-    return carry_out(plan(observe(logs), now, policy, force=force))
+    past = past_calls.to_remove(logs, now, calls, force=force)
+    steps = plan(observe(logs), now, policy, force=force)
+    return carry_out((*steps, *(Step("remove-call", path) for path in past)))
 
 
 def begin_latest(logs: Path, *, now: datetime) -> tuple[Finding, ...]:
@@ -121,7 +127,7 @@ def carry_out(steps: Iterable[Step]) -> tuple[Finding, ...]:
             found.append(
                 warn(
                     "logs.rotate",
-                    f"{step.path.name} could not be rotated or packed: {problem.strerror or problem}.",
+                    f"{step.path.name}: {step.do} failed, {problem.strerror or problem}.",
                     fix="make room on the disk and logs/ writable; nothing was lost",
                     path=str(step.path),
                     step=step.do,
@@ -164,6 +170,9 @@ def apply(step: Step) -> None:
     if step.do == "delete":
         step.path.unlink()
         return
+    if step.do == "remove-call":
+        shutil.rmtree(step.path)
+        return
     if step.to is None:
         raise ValueError(f"{step.do} needs a target")
     step.to.parent.mkdir(mode=0o700, exist_ok=True)
@@ -185,7 +194,6 @@ def apply(step: Step) -> None:
 def _copy(source: Path, target: Path, *, packed: bool) -> None:
     """A whole copy under its name, or none: written beside it (0600) and renamed when on the disk."""
     import gzip
-    import shutil
 
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
