@@ -18,6 +18,7 @@ from ops.remote.screen import LINE, Lines
 
 HEARD = 0.2  # seconds in which a Ctrl-C is heard at the latest
 SIGNALS = ("INT", "TERM", "KILL")
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TAIL = 20  # lines kept of what a host wrote, for its result
 DOCUMENT = 4 << 20  # bytes of a JSON document that we are willing to read
 FIRST = 1 << 16  # bytes of a login shell's greeting in which our own first line is looked for
@@ -215,11 +216,14 @@ def _signal(errands: Iterable[Work], name: str) -> None:
 
 @contextmanager
 def _pressed(tell: Callable[[], None]) -> Iterator[None]:
-    """Tells of each Ctrl-C, also of several in a row, and interrupts nothing by itself."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, lambda *_: tell())
+    """Tells of each Ctrl-C, also of several in a row, and interrupts nothing by itself. A terminal that is
+    closed and a plain kill mean the same: nothing shall go on there that nobody follows."""
+    before = {one: signal.getsignal(one) for one in STOPS}
+    for one, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(one, lambda *_: tell())
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import queue
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from ops.remote.abreast import together
+from ops.remote.hosts import Host
 from tests.conftest import Project
 from tests.remote.conftest import Hosts, know, make_key
 
@@ -153,6 +159,35 @@ def test_an_interrupt_under_json_is_still_one_document(hosts: Hosts) -> None:
         130,
         "interrupted",
     )
+
+
+class Waiting:
+    """A piece of work that goes on until it is told of a signal."""
+
+    host = Host("one", "127.0.0.1")
+
+    def __init__(self, begun: Callable[[], None]) -> None:
+        self.begun = begun
+        self.heard: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.told = ""
+
+    def run(self, _: threading.Event) -> None:
+        self.begun()
+        self.told = self.heard.get(timeout=10)
+
+    def signal(self, name: str) -> None:
+        self.heard.put(name)
+
+
+@pytest.mark.parametrize("one", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_closed_terminal_and_a_plain_kill_are_like_ctrl_c(one: signal.Signals) -> None:
+    """The work on the hosts hears of it; afterwards the signal means again what it meant before."""
+    before = signal.getsignal(one)
+    work = Waiting(lambda: os.kill(os.getpid(), one))
+    with pytest.raises(KeyboardInterrupt):
+        together((work,), lambda _: None)
+    assert work.told == "INT"
+    assert signal.getsignal(one) == before
 
 
 @pytest.mark.parametrize("case", ["unknown", "changed", "revoked", "other-port"])

@@ -69,7 +69,7 @@ def test_killed_at_any_moment_it_is_old_or_new(tmp_path: Path) -> None:
 
 
 def test_old_releases_go_but_not_those_in_use(tmp_path: Path) -> None:
-    """N stay, the one before, and whatever a process still works in; contents that nobody needs go too."""
+    """N stay, the one before, and whatever a process still works in; contents and uploads that nobody needs go."""
     path = tmp_path / "base"
 
     def ship(text: str) -> None:
@@ -82,7 +82,9 @@ def test_old_releases_go_but_not_those_in_use(tmp_path: Path) -> None:
             ship(f"{i}")
         assert used.exists()
         working.kill()
+    (path / "incoming-0f.tar").write_bytes(b"half")  # of an upload that was cut off
     ship("last")
+    assert not (path / "incoming-0f.tar").exists()
     assert not used.exists()
     assert len(list((path / "releases").iterdir())) == 2
     assert len(list((path / "store").iterdir())) == 3

@@ -49,8 +49,8 @@ class Base:
                 "wait for it; if it is dead, add --take-lock",
             )
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        for unheard in self.path.glob("releases/*/FAILED"):
-            unheard.unlink()
+        for left in (*self.path.glob("releases/*/FAILED"), *self.path.glob("incoming-*")):
+            left.unlink()  # of a run that was cut off: its failure was not heard, its upload not whole
         kept = {key: request[key] for key in ("token", "holder", "place", "reason")}
         write(self.path / "lock.json", json.dumps(kept | {"since": since}).encode())
         return {}
