@@ -211,6 +211,7 @@ def test_a_host_that_is_not_vouched_for_is_refused(hosts: Hosts, tmp_path: Path,
     assert f"refused, its host key ssh-ed25519 {shown}" in done.stdout or (
         case == "changed" and shown in done.stdout
     )
+    assert ("marked @revoked" in done.stdout) == (case == "revoked")
     assert "Fix:" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert not (tmp_path / "ran").exists()
