@@ -7,9 +7,7 @@ import base64
 import json
 import os
 import secrets
-import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,13 +16,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 import httpx
-import psutil
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from ops.apps.switchboard import WAY_BACK
 from ops.vendors.twilio import wire
 
 REPOSITORY = Path(__file__).parents[2]
@@ -323,33 +319,6 @@ def test_a_ticket_is_good_for_one_stream(root: Path, free_ports: Callable[[int],
     asyncio.run(scenario())
 
 
-def test_a_start_that_does_not_come_is_not_waited_for(
-    root: Path, free_ports: Callable[[int], list[int]]
-) -> None:
-    """A signed socket that says nothing is closed after five seconds."""
-
-    async def scenario() -> None:
-        async with world(root, *free_ports(1)) as one, one.stream() as phone:
-            assert await close_code(phone) == 1008
-
-    asyncio.run(scenario())
-
-
-def test_hang_up_without_stop_closes_the_model(root: Path, free_ports: Callable[[int], list[int]]) -> None:
-    """A caller's socket that just vanishes leaves no session open upstream."""
-
-    async def scenario() -> None:
-        async with world(root, *free_ports(1)) as one:
-            sid = new_call()
-            async with one.stream() as phone:
-                await phone.send(one.start(sid, await one.ticket(sid)))
-                await one.model.until(lambda: one.model.open == 1)
-                phone.transport.abort()
-            await asyncio.wait_for(one.model.until(lambda: one.model.open == 0), 4.5)  # half-open takes 5
-
-    asyncio.run(scenario())
-
-
 def test_a_model_with_another_codec_is_refused(root: Path, free_ports: Callable[[int], list[int]]) -> None:
     """The call ends with a clear record instead of noise."""
 
@@ -397,90 +366,6 @@ def test_garbage_from_the_model_is_survived(root: Path, free_ports: Callable[[in
                 await phone.send(one.start(sid, await one.ticket(sid)))
                 assert await next_event(phone) == "media"
         assert "model.malformed" in [record["event"] for record in one.journal(sid)]
-
-    asyncio.run(scenario())
-
-
-async def told_to_drain(one: World) -> None:
-    """SIGTERM, until health tells of it."""
-    one.process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(10):
-        while (await one.health()).status_code != 503:
-            await asyncio.sleep(0.01)
-
-
-def test_sigterm_drains(root: Path, free_ports: Callable[[int], list[int]]) -> None:
-    """Health turns 503 and new callers get polite TwiML without a stream, while the live call goes on to its end;
-    then the process ends with 0."""
-
-    async def scenario() -> None:
-        async with world(root, *free_ports(1)) as one:
-            sid = new_call()
-            async with one.stream() as phone:
-                await phone.send(one.start(sid, await one.ticket(sid)))
-                assert await next_event(phone) == "media"
-                await told_to_drain(one)
-                busy = (await one.webhook(new_call())).text
-                assert "<Stream" not in busy
-                assert "<Say>" in busy
-                await phone.send('{"event":"media","media":{"timestamp":"0","payload":"' + FRAME + '"}}')
-                await one.model.until(lambda: one.model.got[-1]["type"] == "input_audio_buffer.append")
-                await phone.send('{"event":"stop"}')
-            assert await asyncio.wait_for(one.process.wait(), 20) == 0
-
-    asyncio.run(scenario())
-
-
-def test_a_live_call_may_come_back_in_a_drain(root: Path, free_ports: Callable[[int], list[int]]) -> None:
-    """The stream of the last live call breaks after SIGTERM: the bridge waits for it, gives it another stream, and
-    still gives none to a call that it never had; it leaves at once after the hang-up."""
-
-    async def scenario() -> None:
-        async with world(root, *free_ports(1)) as one:
-            sid = new_call()
-            async with one.stream() as phone:
-                await phone.send(one.start(sid, await one.ticket(sid)))
-                assert await next_event(phone) == "media"
-                await told_to_drain(one)
-                phone.transport.abort()
-            await one.model.until(lambda: one.model.open == 0)
-            await asyncio.sleep(1.0)  # the breath before Twilio asks
-            assert "<Stream" not in (await one.webhook(new_call(), "/resume")).text
-            ticket = await one.ticket(sid, "/resume")
-            async with one.stream() as phone:
-                await phone.send(one.start(sid, ticket))
-                assert await next_event(phone) == "media"
-                await phone.send('{"event":"stop"}')
-                await close_code(phone)
-                over = time.monotonic()
-            assert await asyncio.wait_for(one.process.wait(), 5) == 0
-            assert time.monotonic() - over < WAY_BACK / 2
-        assert "stream.resumed" in [record["event"] for record in one.journal(sid)]
-
-    asyncio.run(scenario())
-
-
-def test_one_order_that_comes_twice_still_drains(root: Path, free_ports: Callable[[int], list[int]]) -> None:
-    """Who stops a service signals each of its processes: that is one order, and the live call goes on; the next
-    signal ends it."""
-
-    async def scenario() -> None:
-        async with world(root, *free_ports(1)) as one:
-            sid = new_call()
-            async with one.stream() as phone:
-                await phone.send(one.start(sid, await one.ticket(sid)))
-                assert await next_event(phone) == "media"
-                (bridge,) = psutil.Process(one.process.pid).children()
-                one.process.terminate()
-                async with asyncio.timeout(10):
-                    while (await one.health()).status_code != 503:
-                        await asyncio.sleep(0.01)
-                bridge.terminate()
-                await asyncio.sleep(0.5)
-                assert (await one.health()).json()["live_calls"] == 1
-                one.process.terminate()
-                assert await close_code(phone) == 1000
-            assert await asyncio.wait_for(one.process.wait(), 20) == 0
 
     asyncio.run(scenario())
 
