@@ -59,22 +59,21 @@ class Model:
                     }
                     await socket.send(json.dumps(updated))
                 elif event["type"] == "response.create":
-                    for reply in (
-                        {"type": "response.created", "response": {"id": "r"}},
-                        {
-                            "type": "response.output_audio.delta",
-                            "response_id": "r",
-                            "item_id": "i",
-                            "delta": FRAME,
-                        },
-                        {"type": "response.done", "response": {"id": "r", "status": "completed"}},
-                    ):
+                    for reply in self.answer():
                         await socket.send(json.dumps(reply))
         except ConnectionClosed:
             pass
         finally:
             self.open -= 1
             await self._tell()
+
+    def answer(self) -> tuple[dict[str, Any], ...]:
+        """What it says when it is asked to speak."""
+        return (
+            {"type": "response.created", "response": {"id": "r"}},
+            {"type": "response.output_audio.delta", "response_id": "r", "item_id": "i", "delta": FRAME},
+            {"type": "response.done", "response": {"id": "r", "status": "completed"}},
+        )
 
     async def _tell(self) -> None:
         async with self.changed:
@@ -343,7 +342,14 @@ def test_garbage_on_a_live_stream_is_survived(root: Path, free_ports: Callable[[
             async with one.stream() as phone:
                 await phone.send(one.start(sid, await one.ticket(sid)))
                 assert await next_event(phone) == "media"
-                for garbage in ("", "{", "[" * 30_000, '{"event":"x"}', b"\x00\xff", '{"event":"mark"}'):
+                for garbage in (
+                    "", "{", "[" * 30_000, '{"event":"x"}', b"\x00\xff", '{"event":"mark"}', "null", "NaN",
+                    '{"event":"media","media":{"timestamp":Infinity,"payload":"AA=="}}',
+                    '{"event":"media","media":{"timestamp":' + "9" * 5000 + ',"payload":"AA=="}}',
+                    '{"event":"media","media":{"timestamp":"-1","payload":"AA=="}}',
+                    '{"event":"mark","mark":{"name":"\\ud800"}}', '{"event":"dtmf","dtmf":{"digit":{}}}',
+                    '{"event":"stop","event":"x"}',
+                ):  # fmt: skip
                     await phone.send(garbage)
                 await phone.send('{"event":"media","media":{"timestamp":"0","payload":"' + FRAME + '"}}')
                 await one.model.until(lambda: one.model.got[-1]["type"] == "input_audio_buffer.append")

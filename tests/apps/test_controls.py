@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps.controls import Control, webhook
+from tests.apps.controls import Control, call, stream, webhook
 from tests.apps.inside import inside, run
 
-CONTROLS = webhook.CONTROLS
+CONTROLS = {
+    f"{where}: {name}": control
+    for where, table in (("webhook", webhook.CONTROLS), ("stream", stream.CONTROLS), ("call", call.CONTROLS))
+    for name, control in table.items()
+}
 
 
 @pytest.mark.parametrize("control", CONTROLS.values(), ids=CONTROLS)
