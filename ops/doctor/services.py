@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ops.findings import Check, Finding, Knowledge, fail, ok, skip, warn
 from ops.net.http import Http, Unanswered
+from ops.processes.slots import slots
 from ops.services import Service
 from ops.world import World
 
@@ -40,6 +41,9 @@ def running(world: World) -> Finding:
             fix="start it: `inv start`; `inv validate --fix` removes the stale state",
             stale=str(world.settings.run_dir / "stack.json"),
         )
+    if world.stack is None and (here := [one for one in slots(world.settings.root) if one.in_force]):
+        at = f"inv validate --deep --at=http://127.0.0.1:{here[0].port}"
+        return skip(STACK, f"Releases run in slots here, {here[0].unit} is in force: `{at}` proves it.")
     if world.stack is None:
         return fail(STACK, "The stack does not run.", fix="start it: `inv start`")
     names = ", ".join(world.running) or "no service"

@@ -22,6 +22,11 @@ def status(settings: Settings, *, adopt: bool = True, progress: Progress = silen
     When the supervisor has died and services live on, another one takes them over (`adopt`).
     """
     files = RunFiles(settings.root)
+    if files.stack() is None:
+        from ops.processes import slots  # only where no stack of ours runs: no start waits for it
+
+        if found := slots.slots(settings.root):
+            return slots.outcome(found, settings.public_url)
     situation = look(files)
     findings: list[Finding] = []
     if situation.supervisor is None and situation.running:

@@ -100,6 +100,9 @@ def test_back_is_where_we_came_from(tmp_path: Path) -> None:
         ids[text] = cargo(text).id
     (path / "releases/000000000000").mkdir()
     back = {"steps": [{"do": "lock"}, {"do": "rollback"}, {"do": "unlock"}], **OURS}
+    for step in ({"do": "rollback", "to": "0" * 12}, {"do": "switch", "id": "0" * 12}):
+        with pytest.raises(Refusal, match=r"not an earlier good release|not complete"):
+            answer(base, {"steps": [{"do": "lock"}, step], **OURS})
     assert answer(base, back)["to"] == ids["b"]
     assert answer(base, back)["to"] == ids["a"]
     with pytest.raises(Refusal, match="no earlier good release"):
@@ -123,6 +126,34 @@ def test_a_damaged_upload_is_noticed(tmp_path: Path) -> None:
     (release / "current/agent.txt").write_text("changed on the host")
     with pytest.raises(Refusal, match="not what was shipped"):
         answer(str(release), {"steps": steps(release, "x"), **OURS})
+
+
+def test_what_is_damaged_on_the_hosts_disk_is_sent_again(tmp_path: Path) -> None:
+    """A content that was whole when it came and is not any more makes no release; the same deploy mends it."""
+    path = tmp_path / "base"
+    asked = steps(path, "x")
+    answer(str(path), {"steps": asked[:2], **OURS})
+    stored = path / "store" / build.digest(b"x")
+    stored.write_bytes(b"y")
+    with pytest.raises(Refusal, match="damaged on this host's disk"):
+        answer(str(path), {"steps": asked[2:], **OURS})
+    assert not (path / "current").exists()
+    missing = answer(str(path), {"steps": [{"do": "missing", "hashes": [stored.name]}]})["missing"]
+    assert missing == [stored.name]
+    answer(str(path), {"steps": steps(path, "x"), **OURS})
+    assert in_force(path) == "x"
+
+
+def test_a_release_is_on_the_disk_before_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut there is no COMPLETE beside files that never arrived."""
+    (tmp_path / "sync").write_text(
+        '#!/bin/sh\nls -d agent.txt COMPLETE >"$(dirname "$0")/found" 2>/dev/null; true\n'
+    )
+    (tmp_path / "sync").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    path = tmp_path / "base"
+    answer(str(path), {"steps": steps(path, "x"), **OURS})
+    assert (tmp_path / "found").read_text() == "agent.txt\n"
 
 
 def test_a_lost_lock_stops_everything(tmp_path: Path) -> None:

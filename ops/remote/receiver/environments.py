@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ops.remote.receiver.files import content, plain, run, write
+from ops.remote.receiver.files import content, plain, run, whole, write
 
 
 def environment(base: Path, release: Path, manifest: dict[str, Any]) -> str:
@@ -25,7 +25,7 @@ def environment(base: Path, release: Path, manifest: dict[str, Any]) -> str:
     shutil.rmtree(links, ignore_errors=True)
     links.mkdir(parents=True)
     for row in manifest["wheels"]:
-        os.link(base / "store" / content(row["sha256"]), links / plain(row["name"]))
+        os.link(whole(base / "store" / content(row["sha256"])), links / plain(row["name"]))
     offline = [
         "--no-index",
         f"--find-links={links}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import subprocess
@@ -38,6 +39,18 @@ def content(text: str) -> str:
     if not HASH.fullmatch(text):
         raise Refusal("A content is not named by its hash.", "ship again")
     return text
+
+
+def whole(stored: Path) -> Path:
+    """A content that lies under its hash, verified; a damaged one is removed, so that it is sent again."""
+    with stored.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != content(stored.name):
+        stored.unlink()
+        raise Refusal(
+            "A file that arrived earlier is damaged on this host's disk.", "deploy again: it is sent anew"
+        )
+    return stored
 
 
 def plain(name: str) -> str:

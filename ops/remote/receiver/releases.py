@@ -12,7 +12,18 @@ from typing import Any
 
 from ops.remote.receiver.base import Base
 from ops.remote.receiver.environments import environment
-from ops.remote.receiver.files import Refusal, content, in_use, link, plain, relative, run, settle, write
+from ops.remote.receiver.files import (
+    Refusal,
+    content,
+    in_use,
+    link,
+    plain,
+    relative,
+    run,
+    settle,
+    whole,
+    write,
+)
 
 CHUNK = 1 << 20
 
@@ -80,6 +91,7 @@ class Releases:
             (release / ".venv").symlink_to(f"../../venvs/{environment(self.base.path, release, manifest)}")
         self._verify(release, manifest["files"])
         run(["./inv", "--list"], release, "the release cannot list its tasks")
+        run(["sync", "--file-system", "."], release, "the release cannot be brought onto the disk")
         write(release / "COMPLETE", json.dumps(manifest).encode())
         return {"new": True}
 
@@ -188,6 +200,8 @@ class Releases:
             except OSError:
                 same = False
             if not same:
+                if "sha256" in row and (stored := self.base.path / "store" / row["sha256"]).exists():
+                    whole(stored)
                 raise Refusal(
                     f"{path} is not what was shipped.", "add --again to ship the same under a new name"
                 )

@@ -163,6 +163,10 @@ def test_calls_outlive_a_deploy_and_a_rollback(site: Site) -> None:
         second = site.inv("deploy")
         assert (second["slot"], second["drains"], in_force(site.base)) == ("green", ["blue"], "two")
         assert site.state("blue") == "deactivating"
+        told = site.inv("status")["report"]["data"]  # type: ignore[index]
+        named = {row["name"]: (row["state"], row["port"]) for row in told["services"]}
+        assert named == {"trunkline@blue": ("unready", 18081), "trunkline@green": ("ready", 18082)}
+        assert told["live_calls"] == 3
         new = calls.enter_context(site.call())
         assert new.slot == "green"
         until(
