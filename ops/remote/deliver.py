@@ -89,16 +89,25 @@ def ask(link: Link, *steps: Mapping[str, Any], **common: Any) -> dict[str, Any]:
     )
     _, mark, answer = bytes(out).partition(f"\x1e{word} ".encode())
     try:
-        found = json.loads(answer) if mark else None
+        found = _shown(json.loads(answer)) if mark else None
     except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or not ("refused" in found or isinstance(found.get("ok"), dict)):
         last = safe(err.decode("utf-8", "replace").strip().rpartition("\n")[2])[:300]
         fix = "see that the host has python3 3.11 or later: apt-get install python3 python3-venv"
         raise OpsError(f"{link.host.name}: no answer from its Python (exit {code}): {last}", fix=fix)
     if "refused" in found:
-        raise OpsError(f"{link.host.name}: {safe(str(found['refused']))}", fix=safe(str(found.get("fix"))))
+        raise OpsError(f"{link.host.name}: {found['refused']}", fix=str(found.get("fix")))
     return dict(found["ok"])
+
+
+def _shown(value: Any) -> Any:
+    """A host's answer, each text in it safe to show."""
+    if isinstance(value, dict):
+        return {safe(key): _shown(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_shown(one) for one in value]
+    return safe(value) if isinstance(value, str) else value
 
 
 @cache

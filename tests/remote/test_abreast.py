@@ -13,12 +13,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import pytest
 
-from ops.remote.abreast import together
+from ops.remote.abreast import DOCUMENT, FIRST, Crew, Errand, together
 from ops.remote.hosts import Host
 from tests.conftest import Project
 from tests.remote.conftest import Hosts, know, make_key
@@ -290,6 +290,28 @@ def test_endless_output_costs_no_memory(hosts: Hosts, request: pytest.FixtureReq
     assert b"\x1b" not in text
     assert b"output beyond" in text
     assert len(text) < 20_000_000
+
+
+@pytest.mark.parametrize("first", [b"", b"\x1ew0rd 7\n"])
+def test_no_flood_is_kept(first: bytes) -> None:
+    """Neither instead of our own first line nor instead of a document: no more than is looked at."""
+
+    class Flooding:
+        def link(self, _: Host) -> Flooding:
+            return self
+
+        def run(self, _: str, *, out: Callable[[bytes], None], err: Callable[[bytes], None]) -> int:
+            out(first)
+            for _ in range(DOCUMENT // 65536 + 9):
+                out(b"x" * 65536)
+                err(b"y" * 65536)
+            return 0
+
+    errand = Errand(cast(Crew, Flooding()), Host("one", "127.0.0.1"), "task", "w0rd", None)
+    errand.run(threading.Event())
+    assert errand.result.exit_code == 0
+    assert len(errand.document) == (DOCUMENT if first else 0)
+    assert len(errand._first) <= FIRST
 
 
 def test_records_of_several_hosts_are_one_stream(hosts: Hosts) -> None:

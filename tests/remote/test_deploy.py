@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from ops.commands import deploy as command
 from ops.commands.deploy import unfit
@@ -190,7 +191,7 @@ def test_a_host_that_is_not_fit_says_what_to_do() -> None:
 
 
 def test_two_at_once(project: Hosts) -> None:
-    """Somebody else's lock is respected, with holder and reason; it can be taken over on purpose."""
+    """Somebody else's lock is respected, with holder and reason, and can be taken over; of one folder only one deploys."""
     path = project.add("one")
     path.mkdir(parents=True)
     held = {
@@ -207,6 +208,10 @@ def test_two_at_once(project: Hosts) -> None:
     assert not (path / "current").exists()
     report(project, "-H", "one", "deploy", "--take-lock")
     assert in_force(path) == "one"
+    (project.root / "logs/run").mkdir(exist_ok=True)
+    with FileLock(project.root / "logs/run/deploy.lock"):
+        told = report(project, "-H", "one", "deploy", code=3)["findings"][-1]
+    assert "Another deploy of this project" in told["summary"]
 
 
 def test_without_hosts_it_is_a_bad_setting(project: Hosts) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
 import subprocess
 import sys
 import tarfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +171,19 @@ def test_a_lost_lock_stops_everything(tmp_path: Path) -> None:
         with pytest.raises(Refusal, match="went to bob@desk"):
             answer(base, {"steps": [step], **OURS})
     assert not (path / "releases").exists()
+
+
+def test_requests_are_carried_out_one_at_a_time(tmp_path: Path) -> None:
+    """A desk that comes back waits for what its dead run still does there."""
+    request = {"steps": [{"do": "lock"}], **OURS}
+    with (tmp_path / ".mutex").open("w") as mutex:
+        fcntl.flock(mutex, fcntl.LOCK_EX)
+        again = threading.Thread(target=answer, args=(str(tmp_path), request))
+        again.start()
+        again.join(0.2)
+        assert not (tmp_path / "lock.json").exists()
+    again.join(5)
+    assert (tmp_path / "lock.json").exists()
 
 
 @pytest.mark.parametrize(
