@@ -98,8 +98,10 @@ class Link:
         _notice_cuts(self._transport.sock, patience.unacknowledged)
         threading.Thread(target=self._ask_for_life, name=f"{host.name} keepalive", daemon=True).start()
 
-    def run(self, command: str, *, out: Sink, err: Sink, stdin: bytes = b"") -> int:
+    def run(self, command: str, *, out: Sink, err: Sink, stdin: bytes | None = b"") -> int:
         """Run a command; its output goes to the sinks as it comes; the exit code, or -1 if it had none.
+
+        Its standard input is these bytes; None: nothing, and no end while we live.
 
         A child that the command left behind may hold its output open: nobody waits for that one. Raises
         Lost when the link dies before the command has ended.
@@ -182,7 +184,9 @@ class Link:
             self._heard = time.monotonic()
             sink(data)
 
-    def _send(self, channel: Any, data: bytes) -> None:
+    def _send(self, channel: Any, data: bytes | None) -> None:
+        if data is None:
+            return
         view = memoryview(data)
         while view:
             try:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 HERE = frozenset({"deploy", "rollback", "releases"})  # run here and drive the hosts; all others are forwarded
+WATCH = "cat <&3; kill -0 $$ && { kill -s INT 0; while kill -0 $$; do sleep 0.2; done; kill -s TERM 0; }"
 MARK = "\x1e"  # begins our own lines in a host's output; a one-time word follows that no task knows
 
 
@@ -25,12 +26,16 @@ def words(task: Parsed) -> tuple[str, ...]:
 def command(path: str, arguments: Iterable[str], word: str) -> str:
     """The remote command line: in a process group of its own, from the release that `current` means now.
 
-    Its first line of output tells the group's number, or that there is no release: `MARK word …`.
+    Its first line of output tells the group's number, or that there is no release: `MARK word …`. Its
+    standard input is for its life: when that ends before the task does, the desk is gone, and the task is
+    interrupted as by Ctrl-C.
     """
     inner = (
         f"cd -P -- {shlex.quote(path + '/current')} 2>/dev/null && [ -x ./inv ]"
         f" || {{ printf '\\036{word} none\\n'; exit 3; }};"
-        f" printf '\\036{word} %s\\n' $$; exec ./inv {shlex.join(arguments)}"
+        f" printf '\\036{word} %s\\n' $$;"
+        f" exec 3<&0 </dev/null; {{ {WATCH}; }} >/dev/null 2>&1 & exec 3<&-;"
+        f" exec ./inv {shlex.join(arguments)}"
     )
     return f"setsid -w sh -c {shlex.quote(inner)}"
 

@@ -127,6 +127,16 @@ def hosts(tmp_path: Path, free_ports: Callable[[int], list[int]]) -> Iterator[Ho
         psutil.wait_procs(family, timeout=5)
 
 
+def as_sshd(line: str, cwd: Path) -> subprocess.CompletedProcess[bytes]:
+    """Run a remote command line with a standard input that stays open, as it does while the desk lives."""
+    read, write = os.pipe()
+    try:
+        return subprocess.run(["sh", "-c", line], cwd=cwd, stdin=read, capture_output=True, check=False)
+    finally:
+        os.close(read)
+        os.close(write)
+
+
 def make_key(path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", path], check=True)
 

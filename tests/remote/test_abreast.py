@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import queue
 import re
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import psutil
 import pytest
 
-from ops.remote.abreast import DOCUMENT, FIRST, Crew, Errand, together
-from ops.remote.hosts import Host
 from tests.conftest import Project
 from tests.remote.conftest import Hosts, know, make_key
 
@@ -144,6 +138,20 @@ def test_ctrl_c_reaches_the_remote_task(hosts: Hosts, tmp_path: Path, trap: str,
     assert psutil.wait_procs(family, timeout=5)[1] == []
 
 
+def test_a_desk_that_is_killed_leaves_nothing(hosts: Hosts, tmp_path: Path) -> None:
+    """kill -9 of the command here: the task there is interrupted, and its children are ended."""
+    hosts.release(
+        hosts.add("one"), f"trap 'echo $$ >{tmp_path}/heard; exit 130' INT; sleep 50 & echo $$ $!; wait"
+    )
+    with hosts.popen("-H", "one", "status") as running:
+        assert running.stdout is not None
+        family = [psutil.Process(int(pid)) for pid in running.stdout.readline().split()[2:]]
+        assert len(family) == 2
+        running.kill()
+    assert psutil.wait_procs(family, timeout=5)[1] == []
+    assert (tmp_path / "heard").read_text() == f"{family[0].pid}\n"
+
+
 def test_an_interrupt_under_json_is_still_one_document(hosts: Hosts) -> None:
     """The document says 130 and which hosts were interrupted."""
     hosts.release(hosts.add("one"), "trap 'exit 130' INT; echo up >&2; touch $0.up; sleep 50 & wait")
@@ -159,35 +167,6 @@ def test_an_interrupt_under_json_is_still_one_document(hosts: Hosts) -> None:
         130,
         "interrupted",
     )
-
-
-class Waiting:
-    """A piece of work that goes on until it is told of a signal."""
-
-    host = Host("one", "127.0.0.1")
-
-    def __init__(self, begun: Callable[[], None]) -> None:
-        self.begun = begun
-        self.heard: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self.told = ""
-
-    def run(self, _: threading.Event) -> None:
-        self.begun()
-        self.told = self.heard.get(timeout=10)
-
-    def signal(self, name: str) -> None:
-        self.heard.put(name)
-
-
-@pytest.mark.parametrize("one", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_closed_terminal_and_a_plain_kill_are_like_ctrl_c(one: signal.Signals) -> None:
-    """The work on the hosts hears of it; afterwards the signal means again what it meant before."""
-    before = signal.getsignal(one)
-    work = Waiting(lambda: os.kill(os.getpid(), one))
-    with pytest.raises(KeyboardInterrupt):
-        together((work,), lambda _: None)
-    assert work.told == "INT"
-    assert signal.getsignal(one) == before
 
 
 @pytest.mark.parametrize("case", ["unknown", "changed", "revoked", "other-port"])
@@ -290,28 +269,6 @@ def test_endless_output_costs_no_memory(hosts: Hosts, request: pytest.FixtureReq
     assert b"\x1b" not in text
     assert b"output beyond" in text
     assert len(text) < 20_000_000
-
-
-@pytest.mark.parametrize("first", [b"", b"\x1ew0rd 7\n"])
-def test_no_flood_is_kept(first: bytes) -> None:
-    """Neither instead of our own first line nor instead of a document: no more than is looked at."""
-
-    class Flooding:
-        def link(self, _: Host) -> Flooding:
-            return self
-
-        def run(self, _: str, *, out: Callable[[bytes], None], err: Callable[[bytes], None]) -> int:
-            out(first)
-            for _ in range(DOCUMENT // 65536 + 9):
-                out(b"x" * 65536)
-                err(b"y" * 65536)
-            return 0
-
-    errand = Errand(cast(Crew, Flooding()), Host("one", "127.0.0.1"), "task", "w0rd", None)
-    errand.run(threading.Event())
-    assert errand.result.exit_code == 0
-    assert len(errand.document) == (DOCUMENT if first else 0)
-    assert len(errand._first) <= FIRST
 
 
 def test_records_of_several_hosts_are_one_stream(hosts: Hosts) -> None:

@@ -94,6 +94,7 @@ def test_a_release_arrives_and_its_tasks_run(project: Hosts) -> None:
         assert in_force(path) == "one"
         env = path / "current/.env"
         assert (env.read_text(), stat.S_IMODE(env.stat().st_mode)) == ("LOG_LEVEL=WARNING\n", 0o600)
+        assert stat.S_IMODE((path / "shared/env").stat().st_mode) == 0o700
         assert json.loads((path / "audit.jsonl").read_text())["to"] == found["data"]["hosts"]["one"]["to"]
         assert not (path / "lock.json").exists()
         assert not list(path.glob("incoming*"))

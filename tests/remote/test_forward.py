@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import subprocess
 from typing import Any
 
 import pytest
@@ -15,6 +13,7 @@ from invoke.parser import Parser
 from invoke.tasks import task
 
 from ops.remote import forward
+from tests.remote.conftest import as_sshd
 
 PAYLOADS = [
     "; touch HIT", "$(touch HIT)", "`touch HIT`", "| touch HIT", "&& touch HIT", "\n touch HIT\n", "' ; touch HIT; '",
@@ -76,7 +75,7 @@ def test_no_payload_gets_out_of_its_quotes(tmp_path: Any) -> None:
     inv.write_text("#!/bin/sh\nfor word; do printf '%s\\0' \"$word\"; done\n")
     inv.chmod(0o755)
     line = forward.command(str(tmp_path / "host"), ("one", *PAYLOADS), "w0rd")
-    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, check=True)
+    done = as_sshd(line, tmp_path)
     first, _, rest = done.stdout.partition(b"\n")
     assert first.startswith(b"\x1ew0rd ")
     assert [word.decode() for word in rest.split(b"\0")[:-1]] == ["one", *PAYLOADS]
@@ -86,7 +85,7 @@ def test_no_payload_gets_out_of_its_quotes(tmp_path: Any) -> None:
 def test_a_host_without_a_release_says_so(tmp_path: Any) -> None:
     """Exit 3, and our own line tells it from a task that failed."""
     line = forward.command(str(tmp_path), ("status",), "w0rd")
-    done = subprocess.run(["sh", "-c", line], capture_output=True, check=False)
+    done = as_sshd(line, tmp_path)
     assert (done.returncode, done.stdout) == (3, b"\x1ew0rd none\n")
 
 
@@ -96,8 +95,6 @@ def test_the_group_is_that_of_the_task(tmp_path: Any) -> None:
     current.mkdir()
     (current / "inv").write_text("#!/bin/sh\nsh -c 'cut -d\" \" -f5 /proc/self/stat'\n")
     (current / "inv").chmod(0o755)
-    done = subprocess.run(
-        shlex.split(forward.command(str(tmp_path), (), "w0rd")), capture_output=True, check=True, text=True
-    )
-    told, group = done.stdout.split("\n")[:2]
+    done = as_sshd(forward.command(str(tmp_path), (), "w0rd"), tmp_path)
+    told, group = done.stdout.decode().split("\n")[:2]
     assert told.removeprefix("\x1ew0rd ") == group

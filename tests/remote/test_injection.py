@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from ops.remote.proxy import Proxy, Server
 from ops.remote.receiver.base import Base
 from ops.remote.receiver.files import Refusal
 from ops.remote.receiver.program import answer
+from tests.remote.conftest import as_sshd
 from tests.remote.payloads import PAYLOADS
 
 PLAIN = re.compile(r"[A-Za-z0-9._:@\[\]%-]+", re.ASCII)  # nothing of it means anything to a shell
@@ -32,7 +32,7 @@ def test_arguments_arrive_as_they_were_typed(tmp_path: Path) -> None:
     inv.write_text("#!/bin/sh\nfor word; do printf '%s\\0' \"$word\"; done\n")
     inv.chmod(0o755)
     line = forward.command(str(tmp_path / "host"), ("one", *PAYLOADS), "w0rd")
-    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, check=True)
+    done = as_sshd(line, tmp_path)
     arrived = done.stdout.partition(b"\n")[2].decode().split("\0")[:-1]
     assert arrived == ["one", *PAYLOADS]
     assert not list(tmp_path.rglob("HIT"))
