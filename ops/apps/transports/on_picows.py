@@ -11,6 +11,7 @@ import logging
 import socket as sockets
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial
 from typing import Any
 
@@ -181,7 +182,8 @@ async def dial(address: Address) -> Socket:
         raise why_not_opened(problem, address.within) from None
     wire = transport.underlying_transport.get_extra_info("socket")
     if hasattr(sockets, "TCP_USER_TIMEOUT"):
-        wire.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_USER_TIMEOUT, int(ACKNOWLEDGED_WITHIN * 1000))
+        with suppress(OSError):  # closed as soon as it was open: who receives from it is told
+            wire.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_USER_TIMEOUT, int(ACKNOWLEDGED_WITHIN * 1000))
     return socket
 
 
