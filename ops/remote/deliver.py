@@ -228,7 +228,15 @@ def _switched(
     if not front.proxies:
         return ask(link, *begin, front.balancing(slot), *end, **mine) | {"slot": slot}
     told = ask(link, *begin, **mine)
-    way.direct(front, slot)
+    try:
+        way.direct(front, slot)
+    except OpsError:
+        if (before := told["slot_from"]) not in (None, slot):
+            with suppress(OpsError):  # a proxy that was told already
+                way.direct(front, before)
+            back = {"do": "return", "id": told["from"], "slot": before}
+            ask(link, back, front.draining(), **mine)
+        raise
     return told | ask(link, *end, **mine) | {"slot": slot}
 
 

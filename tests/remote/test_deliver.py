@@ -11,9 +11,11 @@ import pytest
 from ops.errors import OpsError
 from ops.remote import deliver
 from ops.remote.apply import Link
-from ops.remote.deliver import ANSWER, Order, ask
+from ops.remote.deliver import ANSWER, Order, Way, ask
+from ops.remote.front import Front
 from ops.remote.hosts import Host
 from ops.remote.outcome import Lost
+from ops.remote.proxy import Proxy
 
 Sink = Callable[[bytes], None]
 Answers = Callable[[list[str], str, Sink, Sink], None]
@@ -107,3 +109,23 @@ def test_a_link_that_broke_marks_nothing() -> None:
     one, _ = link(cut)
     with pytest.raises(OpsError, match="broken"), deliver._locked(one, Order("ann@desk", "here", "a test")):
         raise OpsError("broken", fix="mend it")
+
+
+def test_where_a_proxy_fails_the_host_goes_back() -> None:
+    """One of two proxies was told, the other one refuses: both lead to the slot before, which is in force again."""
+    host, edges = Told.host, (Host("edge1", "10.0.0.1"), Host("edge2", "10.0.0.2"))
+    told_to: list[str] = []
+
+    def direct(_: Front, slot: str) -> None:
+        told_to.append(slot)
+        if slot == "green":
+            raise OpsError("edge2: no", fix="mend it")
+
+    one, told = link(answering(ok={"from": "a" * 12, "to": "b" * 12, "slot_from": "blue"}))
+    way = Way(Front(host, Proxy(), edges, (host,)), direct)
+    found = {"slot": "green", "base": "/srv/trunkline", "slots": {}}
+    switch = {"do": "switch", "id": "b" * 12}
+    with pytest.raises(OpsError, match="edge2: no"):
+        deliver._switched(one, {}, way, found, "b" * 12, (), switch, ({"do": "unlock"},), deep=True)
+    assert told_to == ["green", "blue"]
+    assert told.asked == [["slot", "switch"], ["return", "drain"]]

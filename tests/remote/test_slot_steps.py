@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -50,7 +51,7 @@ class HostOfSlots:
         self.folder, self.path, self.port = folder, folder / "base", port
 
     def deploy(
-        self, text: str, proof: str = "exit 0", *, deep: bool = False, heard: bool = True
+        self, text: str, proof: str = "exit 0", *, deep: bool = False, heard: bool = True, cut: bool = False
     ) -> dict[str, Any]:
         files = (build.File("inv", f"#!/bin/sh\n[ $1 = --list ] || {proof}\n".encode(), executable=True),
                  build.File("agent.txt", text.encode()))  # fmt: skip
@@ -65,8 +66,10 @@ class HostOfSlots:
         }  # fmt: skip
         steps = [
             {"do": "lock"}, {"do": "absorb", "bundle": "in.tar"}, {"do": "install", "manifest": load.manifest}, up,
-            {"do": "switch", "id": load.id, "slot": slot}, {"do": "drain", "ports": PORTS}, {"do": "unlock"},
+            {"do": "switch", "id": load.id, "slot": slot}, {"do": "balance"}, {"do": "drain", "ports": PORTS},
+            {"do": "unlock"},
         ]  # fmt: skip
+        steps = steps[:-3] if cut else steps
         try:
             return answer(str(self.path), {"steps": steps, **OURS})
         except Refusal:
@@ -96,6 +99,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HostOfSlot
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     monkeypatch.setattr("ops.remote.receiver.units.UNIT", tmp_path / "trunkline@.service")
     monkeypatch.setattr("ops.remote.receiver.units.WANTS", tmp_path / "wants")
+    monkeypatch.setattr("ops.remote.receiver.balancer.Balancer.balance", lambda *_: {})
     with ThreadingHTTPServer(("127.0.0.1", 0), Health) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
@@ -177,3 +181,42 @@ def test_a_release_that_was_in_force_stays_a_way_back(host: HostOfSlots) -> None
     (host.folder / "broken").unlink()
     host.deploy("one")
     assert host.in_force == "one"
+
+
+def test_where_the_proxy_fails_the_slot_before_is_in_force_again(
+    host: HostOfSlots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New calls never left it; the new slot ends, its release is not bad, and the mended deploy goes through."""
+
+    def refuse(*_: object) -> dict[str, Any]:
+        assert host.in_force == "two"
+        raise Refusal("haproxy does not take its configuration", "correct [proxy]")
+
+    host.deploy("one")
+    with monkeypatch.context() as proxy:
+        proxy.setattr("ops.remote.receiver.balancer.Balancer.balance", refuse)
+        with pytest.raises(Refusal, match="does not take"):
+            host.deploy("two")
+    assert host.in_force == "one"
+    states = {
+        name: (host.folder / f"trunkline@{name}.service.state").read_text() for name in ("blue", "green")
+    }
+    assert states == {"blue": "active\n", "green": "inactive\n"}
+    rows = [json.loads(line) for line in (host.path / "audit.jsonl").read_text().splitlines()]
+    assert [(row["action"], row["slot"]) for row in rows[1:]] == [("deploy", "green"), ("return", "blue")]
+    host.deploy("two")
+    assert host.in_force == "two"
+    answer(str(host.path), {"steps": [{"do": "lock"}, {"do": "rollback"}, {"do": "unlock"}], **OURS})
+    assert host.in_force == "one"
+
+
+def test_a_slot_that_the_proxy_may_still_lead_to_is_not_ended_first(host: HostOfSlots) -> None:
+    """A deploy was cut off between its switch and the proxy: the next one, of something else, ends the slot
+    with the calls only when new ones are led elsewhere."""
+    host.deploy("one")
+    host.deploy("two", cut=True)
+    assert host.in_force == "two"
+    host.asked()
+    assert sorted(host.deploy("three")["drains"]) == ["blue", "green"]
+    asked = host.asked()
+    assert asked.index("start") < asked.index("stop")

@@ -79,6 +79,12 @@ class Base:
             return None
         return found.name if found.parent.name == "slots" else None
 
+    def slot_before(self) -> str | None:
+        """The slot that was in force before the present one. Where a deploy was cut off between its switch and
+        the proxy, new calls still go there."""
+        slots = [row["slot"] for row in self._rows("audit.jsonl") if "slot" in row]
+        return next((name for name in reversed(slots) if name != self.slot()), None)
+
     def in_slots(self) -> set[str]:
         """The releases that slots are linked to."""
         return {one.readlink().name for one in (self.path / "slots").glob("*") if one.is_symlink()}
@@ -110,7 +116,7 @@ class Base:
 
     def before(self, now: str | None) -> str | None:
         """The release that was in force before `now`, complete and good; of several the latest."""
-        rows = self._history()
+        rows = self._rows("history.jsonl")
         seen = {one.name for one in self.complete() if not (one / "BAD").exists()}
         for row in reversed(rows):
             if row["to"] == now and row["from"] in seen and row["from"] != now:
@@ -120,11 +126,11 @@ class Base:
 
     def was_in_force(self, id: str) -> bool:
         """Whether it has been put in force here, now or once."""
-        return any(row["to"] == id for row in self._history())
+        return any(row["to"] == id for row in self._rows("history.jsonl"))
 
-    def _history(self) -> list[dict[str, Any]]:
+    def _rows(self, name: str) -> list[dict[str, Any]]:
         rows = []
-        with contextlib.suppress(FileNotFoundError), (self.path / "history.jsonl").open() as file:
+        with contextlib.suppress(FileNotFoundError), (self.path / name).open() as file:
             for line in file:
                 with contextlib.suppress(ValueError):  # the last line may have been cut off
                     rows.append(json.loads(line))

@@ -15,6 +15,7 @@ from ops.remote.receiver.files import Refusal
 from ops.remote.receiver.releases import Releases
 from ops.remote.receiver.units import Units, obstacle
 
+FAULTS = (Refusal, OSError, subprocess.TimeoutExpired)
 ASKING = ("facts", "missing", "look", "weights")  # leave no trace, not even a folder
 
 
@@ -40,14 +41,21 @@ def _carry_out(base: Base, steps: list[dict[str, Any]]) -> dict[str, Any]:
     locked = {
         "unlock": base.unlock, "condemn": base.condemn, "absorb": releases.absorb,
         "install": releases.install, "switch": releases.switch, "back": releases.back,
-        "rollback": releases.rollback, "prune": releases.prune, "slot": units.slot,
-        "drain": units.drain, "balance": balancer.balance,
+        "rollback": releases.rollback, "return": releases.return_to, "prune": releases.prune,
+        "slot": units.slot, "drain": units.drain, "balance": balancer.balance,
     }  # fmt: skip
     told: dict[str, Any] = {}
     for step in steps:
         if step["do"] in locked:
             base.holds(step["token"])
-        told |= (free | locked)[step["do"]](step)
+        try:
+            told |= (free | locked)[step["do"]](step)
+        except FAULTS:
+            before = told.get("slot_from")
+            if step["do"] == "balance" and before not in (None, base.slot()):  # where new calls still go
+                releases.return_to({**step, "id": told["from"], "slot": before})
+                units.drain(next(one for one in steps if one["do"] == "drain"))
+            raise
     return told
 
 

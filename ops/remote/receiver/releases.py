@@ -119,6 +119,10 @@ class Releases:
             self.base.mark_bad(found["from"], f"rolled back by {request['holder']}")
         return self._switch(self.base.release(found["to"]), request, "rollback")
 
+    def return_to(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Put the slot in force again that was so before a switch which never led new calls elsewhere."""
+        return self._switch(self.base.release(request["id"]), request, "return")
+
     def releases(self, request: dict[str, Any]) -> dict[str, Any]:
         """All complete releases, the newest first."""
         now = self.base.current()
@@ -168,17 +172,17 @@ class Releases:
         """One link is replaced: it leads to the release, or to the slot that runs it."""
         if not (release / "COMPLETE").exists():
             raise Refusal(f"Release {release.name} is not complete.", "ship it again")
-        now, slot = self.base.current(), request.get("slot")
+        now, slot_now, slot = self.base.current(), self.base.slot(), request.get("slot")
         told = {"from": now, "to": release.name, "who": request["holder"], "reason": request["reason"]}
         told = {"ts": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "action": action} | told
         told |= {"slot": slot} if slot else {}
-        if now != release.name:
+        if now != release.name and action != "return":
             self.base.append("history.jsonl", told)
         link(self.base.path / "current", f"slots/{plain(slot)}" if slot else f"releases/{release.name}")
         if self.base.current() != release.name:
             raise Refusal(f"Slot {slot} runs another release.", "deploy again")
         self.base.append("audit.jsonl", told)
-        return {"from": now, "to": release.name}
+        return {"from": now, "to": release.name, "slot_from": slot_now}
 
     def _place(self, release: Path, row: dict[str, Any]) -> None:
         path = release / relative(row["path"])

@@ -36,7 +36,7 @@ class Units:
         one = next(one for one in slots if one.name == name)
         if one.state == "leaving" or (one.state == "running" and one.release != release):
             raise Refusal(f"Slot {name} was taken meanwhile.", "deploy again")
-        _leave(leftovers(slots, self.base.slot(), name))
+        _leave(leftovers(slots, self.base.slot(), self.base.slot_before(), name))
         if one.state == "free":
             self._set_up(name, request)
             _systemctl("reset-failed", _unit(name))
