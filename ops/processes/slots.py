@@ -72,7 +72,7 @@ def slots(root: Path) -> tuple[Slot, ...]:
         _slot(base, name, told.get(f"trunkline@{name}.service", {}), in_force=now == Path("slots", name))
         for name in names
     ]
-    return tuple(one for one in found if one.in_force or one.state != "stopped")
+    return tuple(one for one in found if one.in_force or one.state not in ("stopped", "failed"))
 
 
 def outcome(found: tuple[Slot, ...], public_url: str | None) -> Outcome:

@@ -70,6 +70,10 @@ def test_a_slot_in_force_that_is_over_is_told(release: Settings) -> None:
     assert [(one.unit, one.state) for one in slots(release.root) if one.in_force] == [
         ("trunkline@green", "failed")
     ]
+    (release.root.parent.parent / "bin/trunkline@blue.service").write_text(
+        "state=failed\ntold=\npid=0\nat=\n"
+    )
+    assert [one.unit for one in slots(release.root)] == ["trunkline@green"]
 
 
 def test_validate_points_to_the_slot(release: Settings) -> None:

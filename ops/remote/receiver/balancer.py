@@ -58,9 +58,10 @@ class Balancer:
     def _check(self, draft: Path) -> None:
         checked = _ran("haproxy", "-c", "-f", str(draft))
         if checked.returncode:
-            told = checked.stderr.decode("utf-8", "replace").strip().splitlines()[:5]
+            told = checked.stderr.decode("utf-8", "replace").strip().splitlines()
+            wrong = " / ".join([line for line in told if "[NOTICE]" not in line][:5])
             draft.unlink()
-            raise Refusal(f"haproxy does not take its configuration: {' / '.join(told)}", "correct [proxy]")
+            raise Refusal(f"haproxy does not take its configuration: {wrong}", "correct [proxy]")
 
     def _tell(self, path: str, weights: dict[str, str]) -> list[str]:
         """The ones that get calls first: at no moment is there nobody to take a call."""

@@ -80,8 +80,8 @@ class Base:
         return found.name if found.parent.name == "slots" else None
 
     def slot_before(self) -> str | None:
-        """The slot that was in force before the present one. Where a deploy was cut off between its switch and
-        the proxy, new calls still go there."""
+        """The slot that was in force before the present one. Where a deploy was cut off between its
+        switch and the proxy, new calls still go there."""
         slots = [row["slot"] for row in self._rows("audit.jsonl") if "slot" in row]
         return next((name for name in reversed(slots) if name != self.slot()), None)
 
