@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from typing import Any
 
 from ops.apps.actions import (
@@ -144,6 +145,15 @@ class Conduct:
             ]
         elif cut.item_id not in self._items and self._recovery.ready_at is not None:
             actions.append(ToModel(self._dialect.message("system", CUT.format(heard=entry.heard))))
+        return actions
+
+    def _unheard(self, answers: Iterable[Answer]) -> list[Action]:
+        """Answers dropped whole behind the one that was cut: no other session is told that they were said."""
+        actions: list[Action] = []
+        for answer in answers:
+            if (entry := self._dialogue.find(answer.item_id)) is not None:
+                entry.heard_ms, entry.produced_ms = 0, int(answer.produced)
+                actions.append(remembered(entry))
         return actions
 
     def _tell_digits(self, now: float) -> list[Action]:

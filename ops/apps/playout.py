@@ -165,6 +165,11 @@ class Playout:
             answer.closed = answer.complete = True
         return self._heard_out()
 
+    @property
+    def waiting(self) -> tuple[Answer, ...]:
+        """The answers behind the one that is being heard, or is the next to be."""
+        return tuple(self._answers)[1:]
+
     def interrupt(self, now: float) -> Answer | None:
         """Drops what has not been heard; returns the answer that was cut, with `heard` settled, or None
         when nothing was to be heard."""

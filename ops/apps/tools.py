@@ -11,11 +11,14 @@ wrong is told to the model, which then tells the caller: a tool never breaks a c
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import json
+import threading
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Union
 
@@ -80,10 +83,14 @@ def _schema(hint: Any, where: str) -> dict[str, Any]:
 
 
 class Toolbox:
-    """The tools of an agent by their names."""
+    """The tools of an agent by their names; ValueError where two have the same, or that of a built-in one."""
 
     def __init__(self, tools: Iterable[Tool] = ()) -> None:
-        self._tools = {one.name: one for one in tools}
+        self._tools: dict[str, Tool] = {}
+        for one in tools:
+            if one.name in (*self._tools, HANG_UP["name"], TRANSFER["name"]):
+                raise ValueError(f"there are two tools called {one.name}: give one another name")
+            self._tools[one.name] = one
 
     @property
     def definitions(self) -> tuple[dict[str, Any], ...]:
@@ -102,16 +109,43 @@ class Toolbox:
         if problem:
             return _failed(f"{name}: {problem}")
         try:
-            async with asyncio.timeout(one.limit):
+            async with asyncio.timeout(one.limit) as limit:
                 if inspect.iscoroutinefunction(one.function):
                     found = await one.function(**given)
                 else:
-                    found = await asyncio.to_thread(one.function, **given)
+                    found = await _in_a_thread(one.function, given)
             return (found if isinstance(found, str) else json.dumps(found, default=str))[:OUTPUT_LIMIT], None
-        except TimeoutError:
-            return _failed(f"{name} took longer than {one.limit:g} s; it may still happen, do not repeat it")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            if isinstance(error, TimeoutError) and limit.expired():
+                late = f"{name} took longer than {one.limit:g} s"
+                return _failed(f"{late}; it may still happen, do not repeat it")
             return _failed(f"{name} failed: {type(error).__name__}: {error}")
+
+
+async def _in_a_thread(function: Callable[..., Any], given: Mapping[str, Any]) -> Any:
+    """What a plain function returns. Its thread is its own: one that hangs takes no place that another call
+    needs, nor keeps the process from ending."""
+    loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+    done: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
+
+    def tell(found: Any, problem: BaseException | None) -> None:
+        if not done.done():
+            done.set_result((found, problem))
+
+    def work() -> None:
+        found, problem = None, None
+        try:
+            found = context.run(function, **given)
+        except (Exception, SystemExit) as error:
+            problem = error
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(tell, found, problem)
+
+    threading.Thread(target=work, name=f"tool-{function.__name__}", daemon=True).start()
+    found, problem = await done
+    if problem is not None:
+        raise problem
+    return found
 
 
 def _failed(problem: str) -> tuple[str, str]:

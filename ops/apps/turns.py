@@ -83,7 +83,8 @@ class Turns(Conduct):
         """It answered the probe: what sounded was no speech to it."""
         self._probed = False
         self._frames.close_turn()
-        self._recovery.due_since = now if self._owed_since is not None else None
+        owes = self._owed_since is not None and not self._dialogue.running
+        self._recovery.due_since = now if owes else None
 
     def _caller_speaks(self, at_ms: int, item_id: str, now: float) -> list[Action]:
         actions: list[Action] = [self._hop(Hop.CALLER_SPEAKS, now, audio_ms=at_ms)]
@@ -96,7 +97,9 @@ class Turns(Conduct):
         ready_at = self._recovery.ready_at or 0.0
         if self._origin + at_ms / 1000 < ready_at - 0.5 and self._recovery.generation > 1:
             return actions  # said before this session began: it interrupts nobody now
+        dropped = self._playout.waiting
         cut = self._playout.interrupt(now)
+        actions += self._unheard(dropped)
         self._barged_in = cut is not None and not cut.item_id.startswith(LOCAL)
         if cut is not None:
             sounded = self._origin + at_ms / 1000 + self._dialect.PADDING_MS / 1000
@@ -240,14 +243,12 @@ class Turns(Conduct):
             return actions + self._leave_after_words(call, Hangup(1000, "the agent hung up"), now)
         if call.name == TRANSFER and self._agent.transfer_to is not None:
             return actions + self._leave_after_words(call, Transfer(self._agent.transfer_to), now)
+        if self._owed_since is None:
+            self._owed_since = now  # silence while it runs is filled, also behind "let me look"
         return [*actions, RunTool(call.call_id, call.name, call.arguments)]
 
     def _leave_after_words(self, call: model.ToolCall, how: Hangup | Transfer, now: float) -> list[Action]:
         """The model wants to go: what it has said is heard first, else it is asked for a last sentence."""
-        if self._leaving is not None:
-            return []
-        spoken = self._spoke
-        self._leaving = Leaving(how, now + PATIENCE, waits_for_model=not spoken)
         word = (
             "the caller hears that they are being connected" if isinstance(how, Transfer) else "say goodbye"
         )
@@ -259,7 +260,10 @@ class Turns(Conduct):
             ToModel(self._dialect.tool_output(call.call_id, entry.output or "")),
             remembered(entry),
         ]
-        return told if spoken else told + self._ask(now)
+        if self._leaving is not None:  # asked for once already
+            return told
+        self._leaving = Leaving(how, now + PATIENCE, waits_for_model=not self._spoke)
+        return told if self._spoke else told + self._ask(now)
 
     # Which codec it really is.
 

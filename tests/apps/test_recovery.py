@@ -434,6 +434,24 @@ def test_a_tool_runs_once_whatever_happens() -> None:
     assert line.session.tool_done("call-1", "again", line.now) == []
 
 
+def test_silence_while_a_tool_runs_is_filled() -> None:
+    """The agent says that it looks, and the look takes long: the caller hears a recorded sentence meanwhile, and no
+    session is given up for it."""
+    line = Line().up()
+    line.says("u1", "Are you open?")
+    line.event(events.ResponseCreated("r"), events.Audio("r", "i", SOUND), events.ToolCall("c", "f", "{}"))
+    line.event(events.ResponseDone("r", "completed"))
+    done = line.until(line.now + 1.4)
+    assert Hop.FILLED not in notes(done)
+    done = line.until(line.now + 0.8)
+    assert Hop.FILLED in notes(done)
+    line.until(line.now + 1, frame=FRAME)  # noise, to a model that hears it
+    line.event(READY)
+    line.until(line.now + 6)
+    assert not [action for action in line.done[1:] if isinstance(action, OpenModel)]
+    assert to_model(line.take(line.session.tool_done("c", "nine", line.now)))[-1] == "response.create"
+
+
 def test_an_answer_is_not_asked_for_while_one_is_under_way() -> None:
     """A tool that returns before its response is done waits for it: two answers at once would be refused."""
     line = Line().up()
@@ -455,6 +473,31 @@ def test_the_agent_hangs_up_when_its_goodbye_was_heard() -> None:
     line.answer("bye", "Goodbye.")
     assert not hangups(line.done)
     assert [end.reason for end in hangups(line.until(line.now + 2))] == ["the agent hung up"]
+
+
+def test_who_wants_to_leave_twice_can_still_stay() -> None:
+    """Two calls of hang_up are one wish; when the caller has more to say, a later tool's result is still told."""
+    line = Line().up()
+    line.event(events.ResponseCreated("r"), events.Audio("r", "bye", SOUND))
+    line.event(events.ToolCall("c1", "hang_up", "{}"), events.ToolCall("c2", "hang_up", "{}"))
+    assert [item["call_id"] for item in items(line.done)] == ["c1", "c2"]
+    line.event(events.ResponseDone("r", "completed"))
+    line.says("u1", "One more thing.")
+    line.event(events.ResponseCreated("r2"), events.ToolCall("c3", "hours", "{}"))
+    line.event(events.ResponseDone("r2", "completed"))
+    assert to_model(line.take(line.session.tool_done("c3", "nine", line.now)))[-1] == "response.create"
+
+
+def test_a_goodbye_that_never_comes_is_not_waited_for() -> None:
+    """However often the model asks to hang up instead of saying it."""
+    line = Line().up()
+    began = line.now
+    for wish in range(4):
+        line.event(events.ResponseCreated(f"r{wish}"), events.ToolCall(f"c{wish}", "hang_up", "{}"))
+        line.event(events.ResponseDone(f"r{wish}", "completed"))
+        line.until(line.now + 4)
+    assert [end.reason for end in hangups(line.done)] == ["the agent hung up"]
+    assert line.now - began < 13
 
 
 def test_a_caller_who_speaks_over_the_goodbye_stays() -> None:
@@ -575,6 +618,28 @@ def test_audio_in_another_codec_is_recognised() -> None:
     done = line.event(events.Audio("r", "i", pcm.decode()))
     assert "model.codec" in notes(done)
     assert hangups(line.until(3))
+
+
+def test_an_answer_that_was_never_heard_is_not_told_as_said() -> None:
+    """It waited behind another item, or behind a recorded sentence, when the caller spoke: the next session hears of
+    what was heard alone."""
+    for before in ("an item", "a recorded sentence"):
+        line = Line().up()
+        line.says("u1", "Are you open?")
+        if before == "a recorded sentence":
+            line.until(line.now + 1.1)
+            assert Hop.FILLED in notes(line.done)
+        else:
+            line.event(events.ResponseCreated("r0"), *(events.Audio("r0", "i0", SOUND) for _ in range(9)))
+            line.event(
+                events.Transcript("agent", "i0", "Let me look"), events.ResponseDone("r0", "completed")
+            )
+        line.answer("never", "Yes, from nine to five.")
+        cut = line.event(events.SpeechStarted(int(line.now * 1000), "u2"))
+        assert [json.loads(a.text)["event"] for a in cut if isinstance(a, ToPhone)] == ["clear"]
+        assert "conversation.item.truncate" not in to_model(cut)
+        line.take(line.session.model_lost("reset", line.now))
+        assert not [text for _, text in texts(line.reopened()) if "nine" in text], before
 
 
 def test_an_answer_of_an_older_session_is_not_truncated_in_the_new_one() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
+import threading
 import time
 from typing import Literal
 
@@ -39,7 +41,25 @@ def broken() -> str:
     raise ConnectionError("the calendar is away")
 
 
-BOX = Toolbox((opening_hours, book, slow, broken))
+@tool
+def late() -> str:
+    """Is kept waiting itself."""
+    raise TimeoutError("the calendar did not answer")
+
+
+@tool
+def leaving() -> str:
+    """Believes that it is a program of its own."""
+    sys.exit("usage: leaving")
+
+
+@tool
+def endless() -> str:
+    """One value too few."""
+    return str(next(iter(())))
+
+
+BOX = Toolbox((opening_hours, book, slow, broken, late, leaving, endless))
 
 
 def run(name: str, arguments: str) -> tuple[str, str | None]:
@@ -79,6 +99,9 @@ def test_plain_and_async_functions_run() -> None:
         ("opening_hours", "[" * 100_000, "not JSON"),
         ("delete_everything", "{}", "there is no tool"),
         ("broken", "{}", "the calendar is away"),
+        ("late", "{}", "late failed: TimeoutError: the calendar did not answer"),
+        ("leaving", "{}", "usage: leaving"),
+        ("endless", "{}", "StopIteration"),
     ],
 )
 def test_what_goes_wrong_is_told_to_the_model(name: str, arguments: str, word: str) -> None:
@@ -95,6 +118,45 @@ def test_a_slow_tool_is_cut_off() -> None:
     output, _ = run("slow", "{}")
     assert time.monotonic() - began < 20  # it takes 30
     assert "do not repeat" in json.loads(output)["error"]
+
+
+def test_tools_that_hang_hold_up_nobody() -> None:
+    """Fifty that never return: each is cut off in its time, other work has its threads, and the loop can end."""
+    never = threading.Event()
+
+    @tool(limit=0.1)
+    def hangs() -> str:
+        never.wait()
+        return "at last"
+
+    async def scenario() -> None:
+        box = Toolbox((hangs, opening_hours))
+        hanging = [asyncio.create_task(box.run("hangs", "{}")) for _ in range(50)]
+        await asyncio.sleep(0)
+        found, problem = await box.run("opening_hours", '{"day": "saturday"}')
+        assert (json.loads(found)["hours"], problem) == ("nine to five", None)
+        await asyncio.wait_for(asyncio.to_thread(time.monotonic), 5)
+        for output, _ in await asyncio.gather(*hanging):
+            assert "do not repeat" in output
+
+    began = time.monotonic()
+    try:
+        asyncio.run(scenario())
+        assert time.monotonic() - began < 5
+    finally:
+        never.set()
+
+
+def test_no_tool_takes_anothers_name() -> None:
+    """Nor that of one that every agent has: the model could not tell which it calls."""
+
+    @tool
+    def hang_up() -> str:
+        return "no"
+
+    for tools in ((opening_hours, opening_hours), (hang_up,)):
+        with pytest.raises(ValueError, match="two tools called"):
+            Toolbox(tools)
 
 
 def test_an_argument_without_a_json_type_is_refused_at_once() -> None:
