@@ -84,6 +84,11 @@ class HostOfSlots:
         file.unlink(missing_ok=True)
         return found
 
+    def active(self) -> list[str]:
+        """The units that are active."""
+        states = self.folder.glob("*.state")
+        return sorted(one.stem for one in states if one.read_text() == "active\n")
+
     @property
     def in_force(self) -> str:
         return (self.path / "current/agent.txt").read_text()
@@ -149,6 +154,7 @@ def test_a_release_that_fails_in_its_slot_is_bad(
     with pytest.raises(Refusal, match=how):
         host.deploy("two", proof, deep=True)
     assert host.in_force == "one"
+    assert host.active() == ["trunkline@blue.service"]
     (host.folder / "broken").unlink(missing_ok=True)
     host.port = port
     host.asked()
@@ -220,3 +226,11 @@ def test_a_slot_that_the_proxy_may_still_lead_to_is_not_ended_first(host: HostOf
     assert sorted(host.deploy("three")["drains"]) == ["blue", "green"]
     asked = host.asked()
     assert asked.index("start") < asked.index("stop")
+
+
+def test_the_proof_sees_nothing_of_the_login(host: HostOfSlots, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What our login's environment holds is not the service's."""
+    if os.getuid():
+        pytest.skip("the proof is run as the service's user: needs root")
+    monkeypatch.setenv("OPENAI_MODEL", "of-the-login")
+    assert host.deploy("one", '[ -z "$OPENAI_MODEL" ]', deep=True)["started"] is True

@@ -20,7 +20,7 @@ from ops.doctor.preflight import Phone
 from ops.net.probe import opened
 from tests.conftest import REPOSITORY
 from tests.remote.rig.conftest import Fleet
-from tests.remote.test_deploy import commit, in_force, under_git
+from tests.remote.test_deploy import INV, commit, in_force, under_git
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(120)]
 PORT, MODEL = 8000, 8102
@@ -157,11 +157,14 @@ def test_calls_outlive_a_deploy_and_a_rollback(site: Site) -> None:
         old = [calls.enter_context(site.call()) for _ in range(3)]
         assert {one.slot for one in old} == {"blue"}
         until(lambda: site.status("blue") == "calls=3")
-        commit(site.project, agent_txt="two")
+        commit(
+            site.project, agent_txt="two", inv=INV.replace("PYTHONPATH", "id -un >logs/$1.who; PYTHONPATH")
+        )
         plan = site.inv("deploy", "--dry-run")
         assert (plan["slot"], plan["starts"], plan["drains"]) == ("green", True, ["blue"])
         second = site.inv("deploy")
         assert (second["slot"], second["drains"], in_force(site.base)) == ("green", ["blue"], "two")
+        assert (site.base / "shared/logs/validate.who").read_text() == "trunkline\n"
         assert site.state("blue") == "deactivating"
         told = site.inv("status")["report"]["data"]  # type: ignore[index]
         named = {row["name"]: (row["state"], row["port"]) for row in told["services"]}
