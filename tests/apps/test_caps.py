@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,15 +10,16 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from ops.vendors.twilio import wire
-from tests.apps.test_bridge import close_code, new_call, next_event, world
+from tests.apps.inside import inside, run
+from tests.apps.test_bridge import close_code, new_call, next_event
 
 
-def test_calls_at_once_are_limited(root: Path, free_ports: Callable[[int], list[int]]) -> None:
+def test_calls_at_once_are_limited(root: Path) -> None:
     """At the cap a further caller hears that all lines are busy, and signed streams that have not shown a ticket
     yet cannot pile up either; a free line is taken again."""
 
     async def scenario() -> None:
-        async with world(root, *free_ports(1), MAX_LIVE_CALLS="1") as one:
+        async with inside(root, MAX_LIVE_CALLS="1") as one:
             sid = new_call()
             async with one.stream() as phone:
                 with pytest.raises(InvalidStatus) as caught:
@@ -38,18 +38,18 @@ def test_calls_at_once_are_limited(root: Path, free_ports: Callable[[int], list[
                     await asyncio.sleep(0.02)
             assert one.model.connections == 1
 
-    asyncio.run(scenario())
+    run(scenario)
 
 
-def test_a_stream_is_never_packed(root: Path, free_ports: Callable[[int], list[int]]) -> None:
+def test_a_stream_is_never_packed(root: Path) -> None:
     """Who offers compression gets none: what does not unpack cannot explode."""
 
     async def scenario() -> None:
-        async with world(root, *free_ports(1)) as one:
+        async with inside(root) as one:
             url = f"ws://127.0.0.1:{one.port}/call"
             headers = {"X-Twilio-Signature": wire.sign(one.token, url)}
             async with connect(url, additional_headers=headers, compression="deflate", proxy=None) as phone:
                 assert phone.response is not None
                 assert "Sec-WebSocket-Extensions" not in phone.response.headers
 
-    asyncio.run(scenario())
+    run(scenario)

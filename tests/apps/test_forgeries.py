@@ -8,13 +8,14 @@ import gzip
 import hashlib
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode
 
 from ops.vendors.twilio import wire
-from tests.apps.test_bridge import Bridge, new_call, world
+from tests.apps.inside import inside, run
+from tests.apps.test_bridge import Bridge, new_call
 
 REFUSED = {400, 403, 404, 405, 408, 413, 415}
 
@@ -162,12 +163,12 @@ def forgeries(one: Bridge) -> dict[str, Forgery]:
     }  # fmt: skip
 
 
-def test_no_forgery_comes_in(root: Path, free_ports: Callable[[int], list[int]]) -> None:
+def test_no_forgery_comes_in(root: Path) -> None:
     """Over forty requests: refused, never 5xx, every 403 the same empty answer; the journal knows why, the model
     was never asked. The same fields in another order come in."""
 
     async def scenario() -> None:
-        async with world(root, *free_ports(1)) as one:
+        async with inside(root) as one:
             answers = {name: await ask(one, forged.bytes(one)) for name, forged in forgeries(one).items()}
             large = (
                 "one of a megabyte",
@@ -188,17 +189,15 @@ def test_no_forgery_comes_in(root: Path, free_ports: Callable[[int], list[int]])
             assert one.model.connections == 0
             assert (await one.health()).json()["live_calls"] == 0
 
-    asyncio.run(scenario())
+    run(scenario)
 
 
-def test_what_was_right_once_is_not_right_for_ever(
-    root: Path, free_ports: Callable[[int], list[int]]
-) -> None:
+def test_what_was_right_once_is_not_right_for_ever(root: Path) -> None:
     """A captured request: replayed to another path, and after its call has ended, it opens nothing; a status that
     comes a hundred times is one end."""
 
     async def scenario() -> None:
-        async with world(root, *free_ports(1)) as one:
+        async with inside(root) as one:
             sid = new_call()
             form = {"CallSid": sid, "AccountSid": one.account}
             first = Forgery(form)
@@ -217,18 +216,18 @@ def test_what_was_right_once_is_not_right_for_ever(
             assert len(ended) == 1
             assert one.model.connections == 0
 
-    asyncio.run(scenario())
+    run(scenario)
 
 
-def test_twiml_is_written_by_a_library(root: Path, free_ports: Callable[[int], list[int]]) -> None:
+def test_twiml_is_written_by_a_library(root: Path) -> None:
     """A caller's number that would write TwiML of its own changes nothing of it."""
 
     async def scenario() -> None:
         from xml.etree import ElementTree
 
-        async with world(root, *free_ports(1)) as one:
+        async with inside(root) as one:
             answer = await one.webhook(new_call(), From='"/><Dial>+19005550100</Dial><Say x="')
             tags = [element.tag for element in ElementTree.fromstring(answer.text).iter()]
             assert tags == ["Response", "Connect", "Stream", "Parameter", "Pause", "Redirect"]
 
-    asyncio.run(scenario())
+    run(scenario)
