@@ -98,7 +98,7 @@ async def until(what: Callable[[], Awaitable[bool]], seconds: float) -> None:
 
 
 @asynccontextmanager
-async def rig(root: Path, ports: list[int], *twilio_options: str, **settings: str) -> AsyncIterator[Rig]:
+async def rig(root: Path, ports: list[int], *openai_options: str, **settings: str) -> AsyncIterator[Rig]:
     """A stack that answers; everything of it is gone afterwards."""
     bridge, twilio, openai = ports
     environ = {
@@ -112,9 +112,9 @@ async def rig(root: Path, ports: list[int], *twilio_options: str, **settings: st
     programs = {
         "twilio": (
             "ops.vendors.twilio.simulator", f"--port={twilio}",
-            f"--voice-url=http://127.0.0.1:{bridge}/twiml", *twilio_options,
+            f"--voice-url=http://127.0.0.1:{bridge}/twiml",
         ),
-        "openai": ("ops.vendors.openai.simulator", f"--port={openai}"),
+        "openai": ("ops.vendors.openai.simulator", f"--port={openai}", *openai_options),
         "bridge": ("ops.apps.keeper",),
     }  # fmt: skip
     processes = {

@@ -221,7 +221,9 @@ def test_a_call_from_webhook_to_hang_up(root: Path, free_ports: Callable[[int], 
                 await phone.send(one.start(sid, ticket))
                 media = {"event": "media", "streamSid": "MZ1", "media": {"timestamp": "0", "payload": FRAME}}
                 await phone.send(json.dumps(media))
-                assert [await next_event(phone), await next_event(phone)] == ["media", "mark"]
+                assert await next_event(phone) == "media"
+                while await next_event(phone) != "mark":  # where the machine is busy a filler comes first
+                    pass
                 assert (await one.health()).json()["live_calls"] == 1
                 await phone.send('{"event":"stop","streamSid":"MZ1","stop":{}}')
                 assert await close_code(phone) == 1000
