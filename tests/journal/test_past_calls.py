@@ -93,12 +93,12 @@ def test_it_reads_what_the_bridge_writes(logs: Path) -> None:
 def test_only_folders_of_calls_and_not_all_the_time(logs: Path, tmp_path: Path) -> None:
     """What is no call's, and what a link leads to, stays; between two looks nothing is read."""
     first = folder(logs, DAY)
-    (logs / "calls/mine").mkdir()
-    kept = tmp_path / "kept"
-    kept.mkdir()
-    (logs / "calls" / call_sid()).symlink_to(kept)
-    rotate(logs, now=NOON, calls=NONE)
-    assert len(left(logs)) == 2
+    mine, kept = folder(logs, DAY, "mine"), folder(tmp_path, DAY)
+    linked = logs / "calls" / call_sid()
+    linked.symlink_to(kept)
+    (finding,) = rotate(logs, now=NOON, calls=NONE)
+    assert finding.evidence == {"remove-call": 1}
+    assert left(logs) == {mine.name, linked.name}
     assert kept.exists()
     assert not first.exists()
     second = folder(logs, DAY)
