@@ -50,8 +50,8 @@ class Slot:
             return fail(f"services.{self.unit}", f"{said}; new calls should go to it.", fix=fix)
         if self.in_force and self.state != "ready":
             return warn(f"services.{self.unit}", f"{said}.", fix="wait a moment; then read inv logs")
-        leaves = "" if self.in_force else "; it lets its calls end"
-        return ok(f"services.{self.unit}", f"{said}{leaves}.")
+        waits = "it lets its calls end" if self.state == "unready" else "not in force"
+        return ok(f"services.{self.unit}", f"{said}{'' if self.in_force else f'; {waits}'}.")
 
 
 def slots(root: Path) -> tuple[Slot, ...]:

@@ -232,10 +232,9 @@ def _switched(
         way.direct(front, slot)
     except OpsError:
         if (before := told["slot_from"]) not in (None, slot):
-            with suppress(OpsError):  # a proxy that was told already
+            with suppress(OpsError):  # a proxy that was told already; of none it is sure, so both slots stay
                 way.direct(front, before)
-            back = {"do": "return", "id": told["from"], "slot": before}
-            ask(link, back, front.draining(), **mine)
+            ask(link, {"do": "return", "id": told["from"], "slot": before}, **mine)
         raise
     return told | ask(link, *end, **mine) | {"slot": slot}
 

@@ -128,4 +128,4 @@ def test_where_a_proxy_fails_the_host_goes_back() -> None:
     with pytest.raises(OpsError, match="edge2: no"):
         deliver._switched(one, {}, way, found, "b" * 12, (), switch, ({"do": "unlock"},), deep=True)
     assert told_to == ["green", "blue"]
-    assert told.asked == [["slot", "switch"], ["return", "drain"]]
+    assert told.asked == [["slot", "switch"], ["return"]]

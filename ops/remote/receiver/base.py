@@ -116,7 +116,7 @@ class Base:
 
     def before(self, now: str | None) -> str | None:
         """The release that was in force before `now`, complete and good; of several the latest."""
-        rows = self._rows("history.jsonl")
+        rows = self._history()
         seen = {one.name for one in self.complete() if not (one / "BAD").exists()}
         for row in reversed(rows):
             if row["to"] == now and row["from"] in seen and row["from"] != now:
@@ -126,7 +126,17 @@ class Base:
 
     def was_in_force(self, id: str) -> bool:
         """Whether it has been put in force here, now or once."""
-        return any(row["to"] == id for row in self._rows("history.jsonl"))
+        return any(row["to"] == id for row in self._history())
+
+    def _history(self) -> list[dict[str, Any]]:
+        """What was put in force after what; a switch that was taken back is none."""
+        rows: list[dict[str, Any]] = []
+        for row in self._rows("history.jsonl"):
+            if row.get("action") == "return" and rows:
+                rows.pop()
+            else:
+                rows.append(row)
+        return rows
 
     def _rows(self, name: str) -> list[dict[str, Any]]:
         rows = []

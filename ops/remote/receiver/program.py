@@ -54,7 +54,6 @@ def _carry_out(base: Base, steps: list[dict[str, Any]]) -> dict[str, Any]:
             before = told.get("slot_from")
             if step["do"] == "balance" and before not in (None, base.slot()):  # where new calls still go
                 releases.return_to({**step, "id": told["from"], "slot": before})
-                units.drain(next(one for one in steps if one["do"] == "drain"))
             raise
     return told
 

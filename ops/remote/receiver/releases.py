@@ -176,7 +176,7 @@ class Releases:
         told = {"from": now, "to": release.name, "who": request["holder"], "reason": request["reason"]}
         told = {"ts": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "action": action} | told
         told |= {"slot": slot} if slot else {}
-        if now != release.name and action != "return":
+        if now != release.name:
             self.base.append("history.jsonl", told)
         link(self.base.path / "current", f"slots/{plain(slot)}" if slot else f"releases/{release.name}")
         if self.base.current() != release.name:
