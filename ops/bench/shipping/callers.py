@@ -53,7 +53,7 @@ class Callers:
         finally:
             self._loop.call_soon_threadsafe(over.set)
             talk.result(PATIENCE)
-            self._wait(self._load.hang_up())
+            self._wait(_all_leave(self._load))
 
     def _wait(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
@@ -92,6 +92,13 @@ async def _talk(load: Load, door: Door, lived: Lived, over: asyncio.Event) -> No
     lived.dropped = sum(phone.gone.is_set() for phone in first)
 
 
+async def _all_leave(load: Load) -> None:
+    """All hang up, and their connections are closed: afterwards nobody may be there to close them."""
+    phones = list(load.phones)
+    await load.hang_up()
+    await soon(lambda: all(phone.gone.is_set() for phone in phones), HEARD)
+
+
 async def _listen(load: Load, lived: Lived, over: asyncio.Event) -> None:
     """The longest time without an echo, of any of the first calls that live."""
     last = {phone: (phone.page.last, time.monotonic()) for phone in load.phones}
@@ -116,3 +123,4 @@ async def _ring(load: Load, door: Door, lived: Lived) -> None:
     if not await soon(lambda: phone.page.last >= 0 or phone.gone.is_set(), HEARD) or phone.gone.is_set():
         lived.refused.append("taken, and then nothing was heard")
     await load.remove(phone)
+    await soon(phone.gone.is_set, HEARD)
