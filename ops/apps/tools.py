@@ -14,12 +14,13 @@ import asyncio
 import contextvars
 import inspect
 import json
-import threading
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from functools import partial
+from threading import Thread
 from typing import Any, Literal, Union
 
 LIMIT = 10.0  # seconds
@@ -113,7 +114,7 @@ class Toolbox:
                 if inspect.iscoroutinefunction(one.function):
                     found = await one.function(**given)
                 else:
-                    found = await _in_a_thread(one.function, given)
+                    found = await _in_a_thread(partial(one.function, **given))
             return (found if isinstance(found, str) else json.dumps(found, default=str))[:OUTPUT_LIMIT], None
         except (Exception, SystemExit) as error:
             if isinstance(error, TimeoutError) and limit.expired():
@@ -122,30 +123,31 @@ class Toolbox:
             return _failed(f"{name} failed: {type(error).__name__}: {error}")
 
 
-async def _in_a_thread(function: Callable[..., Any], given: Mapping[str, Any]) -> Any:
-    """What a plain function returns. Its thread is its own: one that hangs takes no place that another call
-    needs, nor keeps the process from ending."""
-    loop, context = asyncio.get_running_loop(), contextvars.copy_context()
-    done: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
+class _OwnThreads(Executor):
+    """A thread for each piece of work: one that hangs takes no place that another call needs, nor keeps the
+    process from ending."""
 
-    def tell(found: Any, problem: BaseException | None) -> None:
-        if not done.done():
-            done.set_result((found, problem))
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_running_or_notify_cancel()  # who stops waiting does not cancel it
 
-    def work() -> None:
-        found, problem = None, None
-        try:
-            found = context.run(function, **given)
-        except (Exception, SystemExit) as error:
-            problem = error
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(tell, found, problem)
+        def run() -> None:
+            try:
+                done.set_result(work(*arguments, **named))
+            except StopIteration as error:  # no future can hold one
+                done.set_exception(RuntimeError(repr(error)))
+            except BaseException as error:
+                done.set_exception(error)
 
-    threading.Thread(target=work, name=f"tool-{function.__name__}", daemon=True).start()
-    found, problem = await done
-    if problem is not None:
-        raise problem
-    return found
+        Thread(target=run, name="tool", daemon=True).start()
+        return done
+
+
+_THREADS = _OwnThreads()
+
+
+async def _in_a_thread(work: Callable[[], Any]) -> Any:
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, contextvars.copy_context().run, work)
 
 
 def _failed(problem: str) -> tuple[str, str]:
