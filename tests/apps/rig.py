@@ -121,7 +121,9 @@ async def rig(root: Path, ports: list[int], *openai_options: str, **settings: st
         name: await asyncio.create_subprocess_exec(sys.executable, "-m", *argv, cwd=root, env=environ)
         for name, argv in programs.items()
     }
-    async with httpx.AsyncClient(trust_env=False, verify=False) as http:
+    # A connection that the server closes just now, as it does after five idle seconds, would break a request.
+    limits = httpx.Limits(keepalive_expiry=1.0)
+    async with httpx.AsyncClient(trust_env=False, verify=False, limits=limits) as http:
         urls = [f"http://127.0.0.1:{port}" for port in ports]
         one = Rig(root, *urls, http, processes)
         try:
