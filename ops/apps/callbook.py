@@ -14,7 +14,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,15 @@ log = logger(__name__)
 
 @dataclass(frozen=True)
 class Page:
-    """What is known of a call: its terms, what was said, how it ended (None: it has not), and how often
-    it came back."""
+    """What is known of a call: its terms, what was said, how it ended (None: it has not), how often it came
+    back, and the seconds since its last event."""
 
     terms: Terms
     entries: tuple[Entry, ...]
     ended: str | None
     resumes: int
     turns: int = 0
+    age: float = 0.0
 
 
 def page_of(lines: Iterable[str]) -> Page:
@@ -95,7 +96,8 @@ class Callbook:
         written.wait(1.0)
         try:
             with self._path(call_sid).open(encoding="utf-8", errors="replace") as file:
-                return page_of(file.read(BIG).splitlines())
+                age = time.time() - os.fstat(file.fileno()).st_mtime
+                return replace(page_of(file.read(BIG).splitlines()), age=age)
         except OSError:
             return None
 

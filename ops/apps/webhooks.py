@@ -87,6 +87,8 @@ class Webhooks:
             if live is not None and live.reason is not None:  # about to be closed
                 await asyncio.wait_for(live.closed.wait(), 5.0)
             page = await bridge.book.read(sid)
+            if page is not None and page.age > bridge.settings.max_seconds_per_call:
+                return self._refuse(request, Refusal(403, "no call lasts so long: it is a captured request"))
             if page is not None and page.ended is not None:
                 log.info("call.let-go", f"The call ends: {page.ended}.")
                 return _xml(twilio.hang_up())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import secrets
+import time
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -12,6 +14,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from ops.apps import door, listener, webhooks
+from ops.apps.callbook import Page
 from ops.apps.door import Door, Refusal, Webhook
 from ops.vendors.twilio import wire
 from tests.apps.controls import Anything, Control, no, nothing, unknown, yes
@@ -197,6 +200,19 @@ def fails(*_: Any) -> bool:
     raise RuntimeError("a check that fails")
 
 
+async def resumed_the_day_after(one: Inside) -> bool:
+    """Its stream was lost, and nobody told us of its end."""
+    sid, long_ago = new_call(), time.time() - 4000
+    one.bridge.book.add(sid, "began", {})
+    await one.bridge.book.read(sid)
+    os.utime(one.root / f"logs/run/calls/{sid}.jsonl", (long_ago, long_ago))
+    return await answered(one, Forgery(form_of(one, sid), path="/resume"))
+
+
+def without_age(page: Page, **_: float) -> Page:
+    return page
+
+
 async def that_cannot_be_checked(one: Inside) -> bool:
     """Its check fails: whether the caller is told more than no."""
     status, _ = await ask(one, Forgery(form_of(one)).bytes(one))
@@ -266,6 +282,9 @@ CONTROLS = {
     ),
     "an ended call, to be resumed": Control(
         resumed_after_the_end, {"ops.apps.callbook.Callbook.read": unknown}
+    ),
+    "a call of today, to be resumed": Control(
+        resumed_the_day_after, {"ops.apps.callbook.replace": without_age}
     ),
     "a check that fails": Control(
         that_cannot_be_checked,
