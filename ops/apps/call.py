@@ -213,7 +213,11 @@ class Call:
             else:
                 decoded = phone.Garbage("expected text, got binary")
             if type(decoded) is phone.Media:  # fifty a second: they bring nothing forward
-                if self._carry_out(self._session.caller_audio(decoded, now)):
+                told = self._session.caller_audio(decoded, now)
+                if isinstance(told, str):
+                    if self._model is not None:
+                        self._model.send(told)
+                elif self._carry_out(told):
                     self._set_timer()
             elif self._carry_out(self._session.on_phone(decoded, now)) or type(decoded) is not phone.Mark:
                 self._set_timer()
@@ -275,13 +279,19 @@ class Call:
         now = self._loop.time()
         try:
             event = self._decode(message)
-            more = self._carry_out(self._session.on_model(event, now, generation))
-            if type(event) is not Audio:
+            if type(event) is Audio:  # fifty a second as well
+                told = self._session.on_agent_audio(event, now, generation)
+                if isinstance(told, str):
+                    if not self._socket.strained:
+                        self._socket.send(told)
+                    return
+                if not self._carry_out(told):
+                    if (at := self._session.sends_at) is not None:
+                        self._wake_by(at)
+                    return
+            else:
+                self._carry_out(self._session.on_model(event, now, generation))
                 self._watch(message)
-            elif not more:
-                if (at := self._session.sends_at) is not None:
-                    self._wake_by(at)
-                return
             self._set_timer()
         except Exception:
             self._crashed()

@@ -11,8 +11,8 @@ PRE_ROLL = 50  # frames kept while no turn is open: the model may tell late that
 LEAST = 30  # frames before speech is noticed that belong to it, at least
 TAIL = 15  # frames kept of a turn that is over: fewer than the silence that ended it
 TURN = 500  # frames of one turn; a longer one is replayed as text
-REST = 75  # quiet frames, 1.5 s, after which the end of a turn must have been noticed
 LOOK = 5  # every so many frames it is looked whether there is sound: the audio path has better things to do
+REST = 15  # looks in a row, 1.5 s, that found none: by now the end of a turn must have been noticed
 VOICE = 5  # looks in a row, half a second, that found sound: by now speech must have been noticed
 _QUIET = bytes(code for code in range(256) if code & 0x7F >= 0x50)  # mu-law below about -39 dBFS
 
@@ -31,8 +31,7 @@ class CallerAudio:
         self.turn_open = False
         self.speaking = False  # the end of the open turn has not been noticed
         self.overflowed = False
-        self._quiet = 0
-        self._frames = 0
+        self._quiet = 0  # looks in a row
         self._loud = 0
 
     def keep(self, payload: str) -> None:
@@ -41,12 +40,13 @@ class CallerAudio:
         if len(self._away) > KEPT:
             del self._away[0]
 
-    def sent(self, payload: str) -> None:
-        """A frame that the present session got."""
+    def sent(self, payload: str) -> bool:
+        """A frame that the present session got; whether it is one to be looked at."""
         if self.turn_open and len(self._turn) >= TURN:
             self.overflowed = True
         self._turn.append(payload)
         self._sent += 1
+        return not self._sent % LOOK
 
     def open_turn(self, before: int, item_id: str = "") -> None:
         """The caller speaks, since `before` frames ago: from there on, every frame may be needed again."""
@@ -59,15 +59,12 @@ class CallerAudio:
         self.speaking, self._quiet = True, 0
 
     def rest(self, payload: str) -> bool:
-        """Whether, with this frame, the caller has just been quiet for so long that the turn is over."""
+        """Whether, with this look, the caller has just been quiet for so long that the turn is over."""
         self._quiet = 0 if _sounds(payload) else self._quiet + 1
         return self._quiet == REST
 
     def voiced(self, payload: str) -> bool:
-        """Whether, with this frame, there has been sound for so long that speech must have been noticed."""
-        self._frames += 1
-        if self._frames % LOOK:
-            return False
+        """Whether, with this look, there has been sound for so long that speech must have been noticed."""
         self._loud = self._loud + 1 if _sounds(payload) else 0
         return self._loud == VOICE
 

@@ -10,6 +10,7 @@ import base64
 import binascii
 
 ENOUGH = 1600  # bytes that are needed for a verdict: 200 ms of G.711
+ALL = 25  # frames, the first ones; of those that come later one in five tells as much
 
 
 class Evidence:
@@ -25,6 +26,8 @@ class Evidence:
     def add(self, payload: str) -> None:
         """A base64 text; what is none counts as nothing."""
         self.frames += 1
+        if self.frames > ALL and self.frames % 5:
+            return
         try:
             audio = base64.b64decode(payload)
         except (binascii.Error, ValueError):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 BYTES_PER_MS = 8  # mu-law at 8 kHz
-MARK_EVERY = 100.0  # milliseconds of sound
+MARK_EVERY = 200.0  # milliseconds of sound
 AUDIBLE = 0.02  # seconds: the phone's own buffer bridges gaps below one frame
 LATE_MARK = 2.0  # seconds after the end of all sound until a mark that has not come back is not waited for
 
@@ -101,6 +101,21 @@ class Playout:
         answer.produced += duration
         self._queue.append((answer, payload, duration))
         return new
+
+    def passes(self, item_id: str, payload: str, now: float) -> bool:
+        """Takes a further piece of the item that is being said if it goes to the phone at once and alone, as
+        nearly all do; what is not taken is for `produce` and `due`."""
+        ends_at = self.ends_at
+        if self._queue or not self._answers or not now - AUDIBLE < ends_at < now + self._lead:
+            return False
+        answer = self._answers[-1]
+        duration = milliseconds(payload)
+        sent = answer.sent + duration
+        if answer.item_id != item_id or not answer.sent or sent - answer.marked >= MARK_EVERY:
+            return False
+        answer.produced = answer.sent = sent
+        self.ends_at = max(now, ends_at) + duration / 1000
+        return True
 
     def due(self, now: float) -> list[Send]:
         """What to send now."""

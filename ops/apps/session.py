@@ -17,6 +17,7 @@ from ops.apps.actions import (
     Measure,
     Note,
     ToModel,
+    ToPhone,
 )
 from ops.apps.conduct import remembered
 from ops.apps.turns import Turns
@@ -43,7 +44,8 @@ class Session(Turns):
         """A message of the media stream."""
         match message:
             case phone.Media():
-                return self.caller_audio(message, now)
+                told = self.caller_audio(message, now)
+                return [ToModel(told)] if isinstance(told, str) else told
             case phone.Mark(name):
                 if self._playout.marked(name, now):
                     return [*self._heard_out(now), *self._depart(now)]
@@ -63,7 +65,8 @@ class Session(Turns):
         self._recovery.heard(now)
         match event:
             case model.Audio():
-                return self.agent_audio(event, now)
+                told = self.agent_audio(event, now)
+                return [ToPhone(told)] if isinstance(told, str) else told
             case model.Speaking(item_id, text):
                 if item_id not in self._items or not self._cut(item_id):
                     self._items.add(item_id)
@@ -90,6 +93,15 @@ class Session(Turns):
             case model.Garbage(reason):
                 return self._malformed("model", reason, now)
         return []
+
+    def on_agent_audio(self, piece: model.Audio, now: float, generation: int) -> str | list[Action]:
+        """`on_model` for a piece of an answer; where it only passes it on, the text for the phone."""
+        recovery = self._recovery
+        if generation != recovery.generation:
+            return []
+        if recovery.due_since is not None:
+            recovery.heard(now)
+        return self.agent_audio(piece, now)
 
     def on_time(self, now: float) -> list[Action]:
         """The clock reached `wake_at()`: send what is due, mend what is broken, end what lasts too long."""

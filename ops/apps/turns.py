@@ -33,7 +33,9 @@ TRANSFER, HANG_UP = "transfer_to_agent", "hang_up"
 class Turns(Conduct):
     """A conversation under way."""
 
-    def caller_audio(self, frame: phone.Media, now: float) -> list[Action]:
+    # The two for each frame. Nearly all only pass it on, and then return its text for the other side.
+
+    def caller_audio(self, frame: phone.Media, now: float) -> str | list[Action]:
         """A frame from the caller: to the model as it is, or kept until there is one."""
         self._frame_at = now
         payload = frame.payload
@@ -44,14 +46,14 @@ class Turns(Conduct):
         if self._recovery.ready_at is None or self._leaving is not None:
             self._frames.keep(payload)
             return []
-        self._frames.sent(payload)
-        if self._frames.speaking:
-            self._caller_rests(payload, now)
-        elif self._recovery.due_since is None and self._frames.voiced(payload):
-            return [self._probe(now), ToModel(self._hear(payload))]
-        return [ToModel(self._hear(payload))]
+        if self._frames.sent(payload):
+            if self._frames.speaking:
+                self._caller_rests(payload, now)
+            elif self._recovery.due_since is None and self._frames.voiced(payload):
+                return [self._probe(now), ToModel(self._hear(payload))]
+        return self._hear(payload)
 
-    def agent_audio(self, piece: model.Audio, now: float) -> list[Action]:
+    def agent_audio(self, piece: model.Audio, now: float) -> str | list[Action]:
         """A piece of an answer: to the phone when it is due."""
         payload, item_id = piece.payload, piece.item_id
         if piece.response_id in self._cancelled:
@@ -59,6 +61,8 @@ class Turns(Conduct):
         if self._model_proof is not None and (mismatch := self._proved_model(payload, now)):
             return mismatch
         self._spoke, self._item = True, item_id
+        if self._recording is None and self._playout.passes(item_id, payload, now):
+            return phone.media(self.start.stream_sid, payload)
         sounds_at = self._playout.ends_at
         if not self._playout.produce(item_id, payload):
             return self._send_due(now)

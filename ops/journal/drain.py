@@ -22,7 +22,8 @@ from ops.journal.sinks import Sinks
 
 LIMIT = 20_000  # records in the queue; DEBUG is refused at half of it
 BATCH = 256  # records written at once
-LINGER = 0.01  # seconds in which more records may join a batch
+LINGER = 0.01  # seconds in which more records may join a batch, for each record of the batch before
+LINGER_MOST = 0.1
 WAIT = 0.02  # seconds that an ERROR may hold its caller: one frame of audio
 LOOK = 1.0  # seconds between two looks at the level file
 OURS = logging.getLogger("ops")
@@ -49,6 +50,7 @@ class Writer:
         self._stalled = False  # an ERROR waited in vain: do not wait again until a batch is through
         self._dropped = 0
         self._next_look = 0.0
+        self._linger = linger(0)
         self._look()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
@@ -85,6 +87,7 @@ class Writer:
         going = True
         while going:
             records, barriers, going = self._collect()
+            self._linger = linger(len(records))
             with suppress(Exception):  # a record that cannot be written must not end the thread
                 self._write(records)
             self._stalled = False
@@ -100,7 +103,7 @@ class Writer:
         with suppress(queue.Empty):
             item = self._queue.get(timeout=LOOK)
             if isinstance(item, Record) and item.levelno < logging.ERROR:
-                self._urgent.wait(LINGER)
+                self._urgent.wait(self._linger)
             self._urgent.clear()
             while item is not None:
                 if isinstance(item, Record):
@@ -150,6 +153,12 @@ class Writer:
         if OURS.level != LEVELS[level]:
             OURS.setLevel(LEVELS[level])
         logging.getLogger().setLevel(max(logging.WARNING, LEVELS[level]))
+
+
+def linger(before: int) -> float:
+    """Seconds in which more records may join the next batch, after one of `before`: the busier it is, the
+    less often files are opened and the other threads of the process disturbed."""
+    return min(LINGER * max(1, before), LINGER_MOST)
 
 
 def _plain_fields(fields: Mapping[str, Any]) -> dict[str, Any]:

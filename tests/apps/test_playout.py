@@ -77,22 +77,22 @@ def test_an_answer_is_over_when_it_was_produced_and_heard() -> None:
     assert playout.interrupt(2.0) is None
 
 
-def test_a_mark_stands_for_a_tenth_of_a_second_and_for_each_end() -> None:
-    """Five frames share a mark; the last piece has one of its own, whether it was known to be the last or not."""
+def test_a_mark_stands_for_a_fifth_of_a_second_and_for_each_end() -> None:
+    """Ten frames share a mark; the last piece has one of its own, whether it was known to be the last or not."""
     playout = Playout()
     marks = []
-    for index in range(7):
+    for index in range(12):
         playout.produce("one", audio(20))
         marks += [send.mark for send in playout.due(1 + 0.02 * index)]
-    assert [bool(mark) for mark in marks] == [False] * 4 + [True] + [False] * 2
+    assert [bool(mark) for mark in marks] == [False] * 9 + [True] + [False] * 2
     playout.produce("two", audio(20))  # so the first item has ended
     (end,) = playout.ends()
-    assert (end.payload, end.mark) == ("", "0:140")
+    assert (end.payload, end.mark) == ("", "0:240")
     assert not playout.completed()
-    (late,) = playout.due(1.2)
+    (late,) = playout.due(1.3)
     assert late.mark == "1:20"
     assert playout.ends() == []
-    assert [playout.marked(mark, 1.3) for mark in (marks[4], end.mark, late.mark)] == [False, True, True]
+    assert [playout.marked(mark, 1.4) for mark in (marks[9], end.mark, late.mark)] == [False, True, True]
     assert not playout.speaking
 
 
@@ -140,3 +140,38 @@ def test_heard_is_never_more_than_produced_nor_negative(steps: list[tuple[str, i
         if out:
             playout.marked(out.pop(0), now)
     assert not playout.speaking  # every mark has come back, so nothing is left to wait for
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.sampled_from([10, 20, 40, 160]), st.booleans()), max_size=60)
+)
+def test_what_passes_is_what_would_have_been_sent(pieces: list[tuple[int, int, bool]]) -> None:
+    """The short way for a piece that goes out at once and alone leaves behind what the long one does."""
+    short, long, now = Playout(), Playout(), 0.0
+    for gap, size, next_item in pieces:
+        now += gap / 1000
+        item = f"item{next_item}"
+        long.produce(item, audio(size))
+        sends = long.due(now)
+        if short.passes(item, audio(size), now):
+            assert [(send.payload, send.mark, send.gap) for send in sends] == [(audio(size), "", 0.0)]
+        else:
+            short.produce(item, audio(size))
+            assert short.due(now) == sends
+        assert vars_of(short) == vars_of(long)
+
+
+def vars_of(playout: Playout) -> tuple[object, ...]:
+    return playout.ends_at, playout.sends_at, list(playout._answers)
+
+
+def test_a_piece_in_good_time_passes() -> None:
+    """All but the first piece of an item, one with a mark, and one that comes too late take the short way."""
+    playout = Playout()
+    assert not playout.passes("one", audio(20), 1.0)
+    playout.produce("one", audio(20))
+    assert len(playout.due(1.0)) == 1
+    assert [playout.passes("one", audio(20), 1.0 + 0.02 * index) for index in range(1, 10)] == [True] * 8 + [
+        False
+    ]
+    assert not playout.passes("two", audio(20), 1.2)

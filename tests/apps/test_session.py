@@ -109,7 +109,7 @@ def test_barge_in_clears_the_phone_and_truncates_at_what_was_heard() -> None:
     assert {Hop.CLEARED, Hop.TRUNCATED} <= set(notes(actions))
     assert one.on_model(events.Audio("r1", "i1", audio(300)), 1.45) == []
     one.on_model(events.ResponseDone("r1", "cancelled", "turn_detected"), 1.5)
-    assert to_phone(one.on_model(events.Audio("r2", "i2", audio(100)), 2.0)) == ["media", "mark"]
+    assert to_phone(one.on_model(events.Audio("r2", "i2", audio(200)), 2.0)) == ["media", "mark"]
 
 
 def test_nothing_heard_needs_no_truncate() -> None:

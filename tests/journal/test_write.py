@@ -425,3 +425,10 @@ def _until(true: Callable[[], bool], seconds: float = 5.0) -> None:
     while not true():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)
+
+
+def test_the_busier_the_larger_the_batches() -> None:
+    """One record alone is written after a hundredth of a second; among many, none waits longer than a tenth."""
+    assert [drain.linger(before) for before in (0, 1, 5, 10, 256)] == pytest.approx(
+        [0.01, 0.01, 0.05, 0.1, 0.1]
+    )
