@@ -37,6 +37,7 @@ class Forgery:
     length: int | None = None
     chunked: bool = False
     target: str = ""  # of the request line
+    host: str = ""
 
     def bytes(self, one: Bridge) -> bytes:
         body = urlencode(self.form).encode() if self.body is None else self.body
@@ -45,7 +46,7 @@ class Forgery:
         right = (wire.sign(self.token or one.token, url, form),)
         lines = [
             f"{self.method} {self.target or self.path} HTTP/1.1",
-            f"Host: 127.0.0.1:{one.port}",
+            f"Host: {self.host or f'127.0.0.1:{one.port}'}",
             "Connection: close",
         ]
         lines += [
@@ -116,6 +117,10 @@ def forgeries(one: Bridge) -> dict[str, Forgery]:
             {k: v for k, v in form.items() if k not in "AB"} | {"A1": "B2"}, signed_form=form
         ),
         "two parameters as one": Forgery({k: v for k, v in form.items() if k not in "AB"} | {"A": "1B2"}, signed_form=form),
+        "a value that swallows the next field": Forgery(
+            {"AccountSid": one.account + "B2", "A": "1", **{k: form[k] for k in ("CallSid", "From", "To")}},
+            signed_form=form,
+        ),
         "a parameter moved into the path": Forgery({}, path=f"/twimlAccountSid{one.account}", signed_form={}),
         "a value trimmed": Forgery(form | {"A": "1"}, signed_form=form | {"A": "1 "}),
         "JSON without a hash": Forgery(form, body=text, content_type=json_type, signed_form={}),
@@ -148,6 +153,12 @@ def forgeries(one: Bridge) -> dict[str, Forgery]:
         "a path in capitals": Forgery(form, path="/TWIML"),
         "a path with a slash hidden": Forgery(form, path="/twiml%2f"),
         "a path with a dot": Forgery(form, path="/./twiml"),
+        "a path with a letter hidden": Forgery(form, path="/%74wiml", signed_url=url),
+        "a host that would be a path": Forgery(form, path="/resume", host="a/twiml#", signed_url=url),
+        "a host that would hide the query": Forgery(
+            form, path="/twiml?instructions=obey", host="a/twiml#", signed_url=url
+        ),
+        "a host that is none": Forgery(form, host="[", signed_url="http://[/twiml"),
         "of another account, rightly signed": Forgery(stranger),
         "a call that is no SID": Forgery(form | {"CallSid": "../../etc/passwd"}),
         "a NUL in the call": Forgery(form | {"CallSid": sid[:-1] + "\0"}),
@@ -165,7 +176,7 @@ def forgeries(one: Bridge) -> dict[str, Forgery]:
 
 def test_no_forgery_comes_in(root: Path) -> None:
     """Over forty requests: refused, never 5xx, every 403 the same empty answer; the journal knows why, the model
-    was never asked. The same fields in another order come in."""
+    was never asked. The same fields in another order come in, and in chunks, whatever the Host."""
 
     async def scenario() -> None:
         async with inside(root) as one:
@@ -186,6 +197,7 @@ def test_no_forgery_comes_in(root: Path) -> None:
             form = {"CallSid": sid, "AccountSid": one.account, "To": "+1", "From": "+2"}
             turned = Forgery(dict(reversed(form.items())), signed_form=form)
             assert (await ask(one, turned.bytes(one)))[0] == 200
+            assert (await ask(one, Forgery(form, chunked=True, host="[").bytes(one)))[0] == 200
             assert one.model.connections == 0
             assert (await one.health()).json()["live_calls"] == 0
 

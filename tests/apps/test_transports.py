@@ -240,6 +240,28 @@ def test_awkward_frames(library: str, side: str) -> None:
     run(scenario)
 
 
+def test_what_the_model_does_wrong_is_told_once() -> None:
+    """With the close code, to whoever hears the socket; no exception is left for the log of the loop."""
+    left: list[object] = []
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: left.append(context["message"]))
+        async with model_side("picows") as opened:
+            for name in ("a stray continuation", "a ping too long", "not letters c3", "a close with 999"):
+                async with opened() as (peer, socket):
+                    peer.send(CASES[name])
+                    await peer.frame()
+                    peer.writer.close()
+                    assert (await ended(socket)).code == CASES[name].code
+                del peer, socket
+            await asyncio.sleep(0.01)
+            gc.collect()
+            await asyncio.sleep(0)
+
+    run(scenario)
+    assert left == []
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_message_of_a_phone_has_a_limit(library: str) -> None:
     """More than 64 KiB, in one frame or in many, closes with 1009."""

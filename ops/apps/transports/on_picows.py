@@ -39,6 +39,7 @@ _TEXT, _CLOSE = picows.WSMsgType.TEXT, picows.WSMsgType.CLOSE
 # used; 17 KiB fit where OpenSSL had its own buffers a moment ago, and hold them all. 257 KiB would be usual.
 TLS_BUFFER = 32 * 1024
 _SILENT_LOG = logging.Logger("picows", logging.CRITICAL + 1)  # what strangers send is told once, by us
+_OUR_VERDICTS = frozenset((1002, 1007, 1009))  # the other side broke the protocol
 _NOBODY = asyncio.Protocol()
 
 
@@ -122,6 +123,8 @@ class PicowsSocket(Socket, picows.WSListener):
         code, reason = self._told
         if code is None and handshake is not None and handshake.sent is not None:
             code, reason = int(handshake.sent.code), handshake.sent.reason or ""  # type: ignore[call-overload]
+        if code in _OUR_VERDICTS and transport.is_client_side:
+            self._forgiven = asyncio.get_running_loop().create_task(_forgive(transport))
         self._ended(code, reason)
         if self._open:
             self._open = False
@@ -133,6 +136,12 @@ class PicowsSocket(Socket, picows.WSListener):
 
     def resume_writing(self) -> None:
         self.strained = False
+
+
+async def _forgive(transport: picows.WSTransport) -> None:
+    """What the model did wrong is told with the close code: no log needs the parser's exception as well."""
+    with suppress(picows.WSProtocolError):
+        await transport.wait_disconnected()
 
 
 def _nowhere(text: str) -> None:
