@@ -152,7 +152,7 @@ class Conduct:
         actions: list[Action] = []
         for answer in answers:
             if (entry := self._dialogue.find(answer.item_id)) is not None:
-                entry.heard_ms, entry.produced_ms = 0, int(answer.produced)
+                entry.heard_ms, entry.produced_ms = int(answer.began), int(answer.produced)
                 actions.append(remembered(entry))
         return actions
 
@@ -300,9 +300,12 @@ class Conduct:
         return self._produced(now) + self._send_due(now)
 
     def _filler_at(self) -> float | None:
-        if self._owed_since is None or self._leaving is not None or not self._agent.lines:
+        owed = self._owed_since
+        if owed is None and self._in_an_answer:
+            owed = self._playout.ends_at  # it may have run dry
+        if owed is None or self._leaving is not None or not self._agent.lines:
             return None
-        quiet_since = max(self._owed_since, self._playout.ends_at if self._playout.speaking else 0.0)
+        quiet_since = max(owed, self._playout.ends_at if self._playout.speaking else 0.0)
         return max(quiet_since + DEAD_AIR, self._next_filler)
 
     def _fill(self, now: float) -> list[Action]:
@@ -310,6 +313,11 @@ class Conduct:
         self._next_filler = now + FILLER_AGAIN
         note = Note("WARNING", Hop.FILLED, "No answer yet: a recorded sentence fills the silence.")
         return [note, Measure("fillers"), *said]
+
+    @property
+    def _in_an_answer(self) -> bool:
+        """Whether an answer has begun to sound, is not whole yet, and nobody speaks into it."""
+        return self._response is not None and self._spoke and not self._frames.speaking
 
     @property
     def _pause(self) -> bool:

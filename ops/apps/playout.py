@@ -29,6 +29,7 @@ class Answer:
 
     item_id: str
     index: int
+    began: float = 0.0  # what of it sounded before a recorded sentence came between
     produced: float = 0.0
     sent: float = 0.0
     marked: float = 0.0  # sent up to the last mark
@@ -41,8 +42,8 @@ class Answer:
     def played(self, now: float) -> float:
         """Milliseconds heard by `now`: the clock since the last mark, but never past a mark that is
         still out, and never more than was sent."""
-        if not self.sent:
-            return 0.0
+        if self.sent == self.began:
+            return self.began
         limit = self.marks[0][1] if self.marks else self.sent
         return max(self.heard, min(self.heard + max(0.0, now - self.heard_at) * 1000, limit))
 
@@ -81,6 +82,7 @@ class Playout:
         self._answers: deque[Answer] = deque()  # not yet heard to the end, the oldest first
         self._queue: deque[tuple[Answer, str, float]] = deque()  # not yet sent, its milliseconds last
         self._count = 0
+        self._broken_off: tuple[str, float] = ("", 0.0)  # an item that ran dry, and its milliseconds so far
 
     @property
     def speaking(self) -> bool:
@@ -92,9 +94,13 @@ class Playout:
         answers = self._answers
         new = not answers or answers[-1].item_id != item_id
         if new:
+            before, began = self._broken_off
+            began = began if item_id == before else 0.0
             if answers:
                 answers[-1].closed = True
-            answers.append(Answer(item_id, self._count))
+                if not answers[-1].complete:
+                    self._broken_off = answers[-1].item_id, answers[-1].produced
+            answers.append(Answer(item_id, self._count, began, began, began, began, began))
             self._count += 1
         answer = answers[-1]
         duration = milliseconds(payload)
@@ -125,8 +131,8 @@ class Playout:
             before = self.ends_at
             sounds_at = now if now > before else before
             self.ends_at = sounds_at + duration / 1000
-            gap = sounds_at - before if answer.sent else 0.0
-            if not answer.sent:
+            gap = sounds_at - before if answer.sent > answer.began else 0.0
+            if answer.sent == answer.began:
                 answer.heard_at = sounds_at
             answer.sent += duration
             ends = answer.closed and answer.sent == answer.produced

@@ -74,6 +74,10 @@ FAULTS = {
         "stall", "agent.filler", {"after_events": 28, "seconds": 30},
         goal=("caller.speech-stopped", "model.lost", 5.0),
     ),
+    "stall in an answer": Fault(
+        "stall", "agent.filler", {"after_events": 46, "seconds": 30}, hears=GO_ON,
+        goal=("turn.answered", "model.lost", 5.0),
+    ),
     "an hour is over": Fault("expired-session", "model.error", {"after": 4}, goal=("model.error", "model.ready", 1.0)),
     "refusal": Fault("refuse", "model.lost", lasts=True),
     "rate limit": Fault("rate-limit", "model.lost", lasts=True),

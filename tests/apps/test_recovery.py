@@ -349,6 +349,45 @@ def test_a_turn_whose_words_stay_unknown_costs_no_session() -> None:
     assert not [action for action in line.done if isinstance(action, OpenModel)]
 
 
+def test_an_answer_that_runs_dry_is_filled() -> None:
+    """Nothing comes in the middle of it: a recorded sentence after 1.5 s. What comes then is the same answer, of
+    which the model is told how much was heard, first and last."""
+    line = Line().up()
+    line.says("u1", "Are you open?")
+    line.event(events.ResponseCreated("r"), events.Audio("r", "i", SOUND))
+    assert Hop.FILLED not in notes(line.until(line.now + 1.6))
+    assert Hop.FILLED in notes(line.until(line.now + 0.2))
+    line.until(line.now + 1)
+    line.event(events.Audio("r", "i", SOUND))
+    line.until(line.now + 0.1)
+    cut = line.event(events.SpeechStarted(int(line.now * 1000), "u2"))
+    (truncated,) = [json.loads(a.text) for a in cut if isinstance(a, ToModel) and "truncate" in a.text]
+    assert 280 <= truncated["audio_end_ms"] <= 320
+    assert Hop.FILLED not in notes(line.until(line.now + 3, frame=FRAME))  # the caller speaks
+
+
+def test_the_rest_of_an_answer_that_nobody_heard_is_not_told_as_heard() -> None:
+    """The caller speaks into the filler, behind which the rest waits: what was heard is what sounded before."""
+    line = Line().up()
+    line.says("u1", "Are you open?")
+    line.event(events.ResponseCreated("r"), events.Audio("r", "i", SOUND))
+    line.until(line.now + 1.74)
+    line.event(events.Audio("r", "i", SOUND))
+    cut = line.event(events.SpeechStarted(int(line.now * 1000), "u2"))
+    told = [action.fields["entry"] for action in cut if isinstance(action, Remember)]
+    assert [(entry["heard_ms"], entry["produced_ms"]) for entry in told if entry["id"] == "i"] == [(200, 400)]
+
+
+def test_who_speaks_into_an_answer_hears_no_filler() -> None:
+    """The model has said all but the answer's end, the caller goes on talking: that is no dead air."""
+    line = Line().up()
+    line.says("u1", "Are you open?")
+    line.event(events.ResponseCreated("r"), events.Audio("r", "i", SOUND))
+    line.until(line.now + 1)
+    line.event(events.SpeechStarted(int(line.now * 1000), "u2"))
+    assert Hop.FILLED not in notes(line.until(line.now + 3, frame=FRAME))
+
+
 def test_a_filler_is_no_answer_and_no_barge_in() -> None:
     """The turn's latency counts to the model's own voice; speech over a recorded sentence truncates nothing."""
     line = Line().up()
