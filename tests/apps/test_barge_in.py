@@ -36,14 +36,14 @@ class Interrupted(Line):
 
 
 def test_no_truncate_is_refused() -> None:
-    """Eighty times the caller speaks again, at whatever moment of the answer: the phone is cleared, the model is told
+    """Forty times the caller speaks again, at whatever moment of the answer: the phone is cleared, the model is told
     a time, and it never has anything to say against it."""
     line = Interrupted(random.Random(7))
     line.until(8, step=0.02)
-    for turn in range(80):
+    for turn in range(40):
         line.says("caller-hours" if turn % 2 else "caller-price")
         line.until(line.now + line.dice.uniform(0.4, 3.0), step=0.02)
-    assert len(line.truncated) > 40
+    assert len(line.truncated) > 20
     assert line.cleared >= len(line.truncated)  # at 0 ms there is nothing to tell
     assert min(line.truncated) > 0
     assert "model.error" not in line.notes

@@ -6,6 +6,7 @@ import asyncio
 import json
 import secrets
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import httpx
@@ -13,9 +14,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from ops.journal.hops import Hop
 from ops.vendors.twilio import wire
 from tests.apps.inside import inside, run
-from tests.apps.test_bridge import FRAME, close_code, new_call, next_event
+from tests.apps.test_bridge import FRAME, Model, close_code, new_call, next_event
 
 
 def test_strangers_reach_nothing_upstream(root: Path) -> None:
@@ -139,6 +141,40 @@ def test_garbage_from_the_model_is_survived(root: Path, caplog: pytest.LogCaptur
                 await phone.send(one.start(sid, await one.ticket(sid)))
                 assert await next_event(phone) == "media"
         assert "model.malformed" in events(caplog)
+
+    run(scenario)
+
+
+class Demanding(Model):
+    """It calls a function that no agent has."""
+
+    def answer(self) -> tuple[dict[str, Any], ...]:
+        *before, done = super().answer()
+        call = {
+            "type": "function_call",
+            "call_id": "c",
+            "name": "run_shell",
+            "arguments": '{"command": "id"}',
+        }
+        return *before, {"type": "response.output_item.done", "item": call}, done
+
+
+def test_a_model_gets_no_tool_but_its_own(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever it was talked into: it is told that there is none, and the journal that it asked."""
+
+    def told(one: Model) -> list[str]:
+        created = [event["item"] for event in one.got if event["type"] == "conversation.item.create"]
+        return [item["output"] for item in created if item["type"] == "function_call_output"]
+
+    async def scenario() -> None:
+        async with inside(root, Demanding()) as one:
+            sid = new_call()
+            async with one.stream() as phone:
+                await phone.send(one.start(sid, await one.ticket(sid)))
+                await one.model.until(lambda: bool(told(one.model)))
+        assert "there is no tool called 'run_shell'" in told(one.model)[0]
+        refused = [record for record in caplog.records if getattr(record, "event", "") == Hop.TOOL_RETURNED]
+        assert [record.levelname for record in refused] == ["WARNING"]
 
     run(scenario)
 

@@ -106,6 +106,14 @@ async def starting_late(one: Inside) -> bool:
             return False
 
 
+async def starting_after_much(one: Inside) -> bool:
+    """All at once, so that nobody can have taken any of it."""
+    sid = new_call()
+    ticket = await ticket_of(one, sid)
+    async with one.stream() as phone:
+        return await let_in(one, phone, *[CONNECTED] * 20, one.start(sid, ticket))
+
+
 async def starting_with_sound(one: Inside) -> bool:
     sid = new_call()
     ticket = await ticket_of(one, sid)
@@ -243,6 +251,9 @@ CONTROLS = {
         starting_late,
         {"ops.apps.switchboard.START_WITHIN": switchboard.START_WITHIN},
         {"ops.apps.switchboard.START_WITHIN": 0.1},
+    ),
+    "few messages that wait": Control(
+        starting_after_much, {"ops.apps.transports.KEPT": 1000}, {"ops.apps.transports.KEPT": 5}
     ),
     "a start before all else": Control(
         starting_with_sound, {"ops.apps.switchboard._start_message": any_first}
