@@ -171,6 +171,8 @@ def test_a_failure_that_nobody_heard_of_is_no_mark(host: HostOfSlots) -> None:
     (host.folder / "broken").touch()
     with pytest.raises(Refusal, match="does not come up"):
         host.deploy("two", heard=False)
+    with pytest.raises(Refusal, match="does not come up"):
+        host.deploy("three")  # whose mark is its own
     (host.folder / "broken").unlink()
     assert host.deploy("two")["started"] is True
     assert host.in_force == "two"
