@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,8 @@ def hosts(tmp_path: Path, free_ports: Callable[[int], list[int]]) -> Iterator[Ho
         yield one
         family = psutil.Process(sshd.pid).children(recursive=True)
         for process in (*family, sshd):
-            process.terminate()
+            with suppress(psutil.NoSuchProcess):  # a session's that has just ended by itself
+                process.terminate()
         psutil.wait_procs(family, timeout=5)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 import threading
@@ -147,9 +148,13 @@ def test_calls_outlive_a_deploy_and_a_rollback(site: Site) -> None:
     grown = site.base / "shared/logs/old.jsonl"
     grown.parent.mkdir(parents=True)
     grown.write_text('{"ts":"2025-11-01T00:00:00Z"}\n')
+    past = grown.parent / f"calls/CA{secrets.token_hex(16)}"
+    past.mkdir(parents=True)
+    os.utime(past, (0, 0))
     first = site.inv("deploy")
     assert (first["slot"], site.state("blue"), in_force(site.base)) == ("blue", "active", "one")
     until(lambda: not grown.exists() and any((grown.parent / "archive").glob("old-*.jsonl")))
+    until(lambda: not past.exists())
     assert (site.base / "current").readlink() == Path("slots/blue")
     again = site.inv("deploy")
     assert (again["slot"], again["started"], again["reloaded"]) == ("blue", False, False)
