@@ -30,6 +30,7 @@ def test_calls_at_once_are_limited(root: Path) -> None:
                 busy = (await one.webhook(new_call())).text
                 assert "<Stream" not in busy
                 assert "<Say>" in busy
+                assert "<Stream" not in (await one.webhook(new_call(), "/resume")).text
                 await phone.send('{"event":"stop"}')
                 await close_code(phone)
             await one.model.until(lambda: one.model.open == 0)

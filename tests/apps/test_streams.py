@@ -285,3 +285,21 @@ def test_the_models_events_can_be_watched_on_this_machine(root: Path) -> None:
                 assert "response.output_audio.delta" not in kinds
 
     run(scenario)
+
+
+def test_a_watcher_who_does_not_keep_up_costs_a_call_nothing(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It loses some events of many, and the caller no word."""
+    monkeypatch.setattr("ops.apps.views.BEHIND", 1)
+
+    async def scenario() -> None:
+        async with inside(root) as one, connect(f"ws://127.0.0.1:{one.port}/logs", proxy=None) as watcher:
+            one.model.greeting = ('{"type":"new"}',) * 50
+            sid = new_call()
+            async with one.stream() as phone:
+                await phone.send(one.start(sid, await one.ticket(sid)))
+                assert await next_event(phone) == "media"
+                assert json.loads(await watcher.recv())["call_sid"] == sid
+
+    run(scenario)
