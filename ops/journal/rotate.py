@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -171,7 +170,9 @@ def apply(step: Step) -> None:
         step.path.unlink()
         return
     if step.do == "remove-call":
-        shutil.rmtree(step.path)
+        from shutil import rmtree
+
+        rmtree(step.path)
         return
     if step.to is None:
         raise ValueError(f"{step.do} needs a target")
@@ -194,6 +195,7 @@ def apply(step: Step) -> None:
 def _copy(source: Path, target: Path, *, packed: bool) -> None:
     """A whole copy under its name, or none: written beside it (0600) and renamed when on the disk."""
     import gzip
+    import shutil
 
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
