@@ -115,8 +115,8 @@ class Door:
     def admit(self, call_sid: str, now: float) -> bool:
         """Whether one more signed call fits into this hour's cap. One that is asked for again counts once: a
         captured webhook must not use up the hour."""
-        while self._opened and (oldest := next(iter(self._opened))) and self._opened[oldest] <= now - 3600:
-            del self._opened[oldest]
+        while self._opened and next(iter(self._opened.values())) <= now - 3600:
+            del self._opened[next(iter(self._opened))]
         if call_sid in self._opened:
             return True
         if len(self._opened) >= self.max_calls_per_hour:

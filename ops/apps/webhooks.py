@@ -62,7 +62,7 @@ class Webhooks:
             if sid in bridge.ended or page is not None:
                 return self._refuse(request, Refusal(403, "the call has had its stream, or has ended"))
             log.hop(Hop.WEBHOOK, "Twilio asks what to do with a call.", status=webhook.form.get("CallStatus"))
-            if bridge.draining or (sid not in bridge.live and bridge.full(sid)):
+            if sid not in bridge.live and (bridge.draining or bridge.full(sid)):
                 log.warning(
                     "call.busy",
                     "No stream: draining, or at the cap of live calls.",

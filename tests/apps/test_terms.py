@@ -131,3 +131,20 @@ def test_two_streams_that_come_back_at_once_are_one(root: Path) -> None:
                 assert one.model.open == 1
 
     run(scenario)
+
+
+def test_a_live_call_is_not_told_that_all_lines_are_busy(root: Path) -> None:
+    """Its own webhook comes again, at the cap or in a drain: it has a line; a further call has none."""
+
+    async def scenario() -> None:
+        async with inside(root, MAX_LIVE_CALLS="1") as one:
+            sid = new_call()
+            async with one.stream() as phone:
+                await phone.send(one.start(sid, await one.ticket(sid)))
+                assert await next_event(phone) == "media"
+                for draining in (False, True):
+                    one.bridge.draining = draining
+                    assert "<Stream" in (await one.webhook(sid)).text
+                    assert "<Stream" not in (await one.webhook(new_call())).text
+
+    run(scenario)
