@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.apps.fault_table import ANSWER, FAULTS, PRICE, Fault
+from tests.apps.fault_table import ANSWER, FAULTS, GO_ON, PRICE, Fault
 from tests.apps.rig import COLLEAGUE, HOURS, REPOSITORY, Rig, rig, until
 
 PATIENT = {"do": "listen", "quiet_ms": 4000, "timeout_ms": 20_000}
@@ -89,23 +89,29 @@ async def struck(one: Rig, fault: Fault, calls: int) -> list[str]:
     return sids
 
 
-async def outlived(one: Rig, name: str, sids: Sequence[str], slack: float = 0.0) -> None:
-    """Each call ran to its end, met its fault and heard its answer all the same, in time, and ran its tool once."""
-    fault = FAULTS[name]
+async def lived(one: Rig, name: str, sids: Sequence[str], *hears: str) -> None:
+    """Each call ran to its end, heard its answer, and ran its tool once."""
     for view in [await one.over(sid, 90) for sid in sids]:
         assert done(view), (name, view["steps"], one.events(view["call_sid"]))
     for sid in sids:
         await one.seen(sid, "call.ended")
-        assert {*fault.hears} & {*one.said(sid)}, (name, one.said(sid))
+        assert {*hears} & {*one.said(sid)}, (name, one.said(sid))
         events = one.events(sid)
-        assert events.count("tool.called") == events.count("tool.returned") == int(fault.says is PRICE)
-        assert fault.leaves in events, (name, events)
+        assert events.count("tool.called") == events.count("tool.returned") == int(FAULTS[name].says is PRICE)
+
+
+async def outlived(one: Rig, name: str, sids: Sequence[str]) -> None:
+    """Each call met its fault and lived on, in time."""
+    fault = FAULTS[name]
+    await lived(one, name, sids, *fault.hears)
+    for sid in sids:
+        assert fault.leaves in one.events(sid), (name, one.events(sid))
     told = f"{name}: {len(sids)} calls met it, 0 dropped"
     if fault.goal is not None:
         before, after, most = fault.goal
         took = sorted(seconds(one, sid, before, after) for sid in sids)
         told += f"; {before} to {after}: {took[0]:.2f} to {took[-1]:.2f} s, p95 {p95(took):.2f} s, goal {most:g} s"
-        assert p95(took) <= most + slack, told
+        assert p95(took) <= most, told
     print(told)
 
 
@@ -164,15 +170,17 @@ async def finding_no_quota(one: Rig, calls: int) -> list[str]:
 @pytest.mark.timeout(120)
 def test_what_fails_is_outlived(line: Line) -> None:
     """A call for each fault, all at once, one that finds no quota and one who wants a human: both of these are
-    connected to the colleague."""
+    connected to the colleague. Of so many at once, one may meet the fault that was meant for another."""
 
     async def scenario(one: Rig) -> None:
         ran = tool_runs(one)
+        refused = await finding_no_quota(one, 1)  # before others, who would find none when they try again
         struck_by = {name: await struck(one, fault, 1) for name, fault in FAULTS.items()}
-        refused = await finding_no_quota(one, 1)
         human = await one.dial(HOURS[0], {"do": "say", "line": "caller-human"}, PATIENT)
         for name, sids in struck_by.items():
-            await outlived(one, name, sids, SLACK)
+            await lived(one, name, sids, ANSWER, GO_ON)
+        met = {event for sids in struck_by.values() for sid in sids for event in one.events(sid)}
+        assert {fault.leaves for fault in FAULTS.values()} <= met
         assert tool_runs(one) - ran == 1
         await connected(one, [*refused, human])
         assert "tool.called" in one.events(human)
