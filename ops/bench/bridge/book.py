@@ -115,6 +115,7 @@ class Page:
     sent_at: array[float] = field(default_factory=lambda: array("d", bytes(8 * REMEMBERED)))
     came: int = 0  # those that count and came back
     last: int = -1  # number of the last that came back
+    came_at: float = 0.0  # when anything of this call came last, a frame heard before as well
     from_number: int = 0  # those that count
     until_number: int = PER_CALL
 
@@ -133,6 +134,7 @@ class Page:
         if call != self.call:
             self.calls.crossed += 1
             return
+        self.came_at = now
         if number <= self.last:
             self.calls.disordered += 1
             return

@@ -127,7 +127,7 @@ def _mended(result: Result) -> list[Figure]:
     outages = {one.name: one for one in result.outages}
     found = []
     for name, what, goal in (
-        ("reset", "every model session reset: until the caller hears an answer, p95", 1),
+        ("reset", "every model session reset: until the caller hears the next one, p95", 1),
         ("stall", "model silent: until that is noticed and another session opens, p95", 5),
         ("kill", "kill -9 of the bridge: until the phone gets the agent's voice again, p95", 3),
     ):
@@ -204,7 +204,7 @@ def notes(result: Result) -> list[str]:
     apart = "The bridge has one core, the load (callers and model) another."
     found = [
         "Each call: 50 frames a second up, the model echoes each as a delta, the bridge sends it on. Relays "
-        "set a mark behind each, as the public samples do, Trunkline one for each tenth of a second; all "
+        "set a mark behind each, as the public samples do, Trunkline one for each fifth of a second; all "
         "come back. " + (apart if result.pinned else "Bridge and load share all cores."),
         "Each frame bears a watermark in its audio; p50 and p99 are the times from the phone, through bridge "
         "and model, back to the phone, on one clock. The floor is the same load with no bridge between.",
@@ -217,11 +217,11 @@ def notes(result: Result) -> list[str]:
     ]
     if result.outages:
         found.append(
-            "Interruption, reset and silence are the echo model's own; after a reset the caller hears a "
-            "frame that he spoke after it. kill -9: of the process with the callers' sockets, without TLS; "
-            "the phone is the simulator of Twilio, one second of it is the pause in our TwiML. What Twilio "
-            "does after an abrupt loss of a stream is not documented: we assume that it goes on with the "
-            "TwiML; both are measured."
+            "Interruption, reset and silence are the echo model's own; after a reset the caller hears the "
+            "new session's echo, which begins with the last second before it. kill -9: of the process with "
+            "the callers' sockets, without TLS; the phone is the simulator of Twilio, one second of it is the "
+            "pause in our TwiML. What Twilio does after an abrupt loss of a stream is not documented: we "
+            "assume that it goes on with the TwiML; both are measured."
         )
     return found + [f"Not measured: {one}" for one in result.trouble]
 

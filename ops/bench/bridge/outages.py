@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import signal
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from pathlib import Path
 from ops.bench.answers import serves
 from ops.bench.bridge.designs import Running, Scene, our_settings, our_way
 from ops.bench.bridge.load import Load, soon
+from ops.bench.bridge.phone import Phone
 from ops.bench.bridge.result import Outage
 from ops.bench.phones import Phones, Steps
 from ops.bench.stage import Stage, free_ports
@@ -50,10 +52,16 @@ async def barge_in(load: Load) -> Outage:
 
 
 async def reset(load: Load) -> Outage:
-    """Every session of the model breaks at once: seconds until each caller hears a new echo."""
-    began = time.monotonic()
-    load.model.reset()
-    return await _mended("reset", load, began)
+    """Every session of the model breaks at once: seconds until each caller hears something of another one.
+
+    That is an echo of the last second before the break: a new session is given it, since the caller may have
+    begun to speak in it.
+    """
+    began, before, model = time.monotonic(), len(load.model.opened_at), load.model
+    model.reset()
+    await soon(lambda: len(model.opened_at) > before, MENDED)
+    opened = model.opened_at[before] if len(model.opened_at) > before else math.inf
+    return await _mended("reset", load, began, lambda phone: phone.page.came_at > opened)
 
 
 async def stall(load: Load) -> Outage:
@@ -62,19 +70,19 @@ async def stall(load: Load) -> Outage:
     load.model.stall()
     await soon(lambda: len(load.model.opened_at) >= before + calls, MENDED)
     noticed = tuple(at - began for at in load.model.opened_at[before : before + calls])
-    mended = await _mended("stall", load, time.monotonic())
+    sent = {phone: phone.page.sent for phone in load.phones}
+    mended = await _mended("stall", load, time.monotonic(), lambda phone: phone.page.last >= sent[phone])
     return Outage("stall", calls, mended.lost, noticed)
 
 
-async def _mended(name: str, load: Load, began: float) -> Outage:
-    """Seconds from `began` until each caller hears a frame that left after it."""
-    waiting = {phone: phone.page.sent for phone in load.phones}
+async def _mended(name: str, load: Load, began: float, hears: Callable[[Phone], bool]) -> Outage:
+    """Seconds from `began` until each caller hears what is waited for."""
+    waiting = set(load.phones)
     seconds = []
     while waiting and (now := time.monotonic()) - began < MENDED:
-        for phone, sent in list(waiting.items()):
-            if phone.page.last >= sent:
-                seconds.append(now - began)
-                del waiting[phone]
+        mended = {phone for phone in waiting if hears(phone)}
+        seconds += [now - began] * len(mended)
+        waiting -= mended
         await asyncio.sleep(LOOK)
     return Outage(name, len(load.phones), len(waiting), tuple(seconds))
 

@@ -16,7 +16,7 @@ from ops.bench.stage import stage
 
 
 def test_what_breaks_is_mended_and_what_ends_is_closed(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """An interruption clears and truncates; a reset is timed from the break to an echo of what was said after it; callers come and go."""
+    """An interruption clears and truncates; a reset is timed from the break to the next session's echo; callers come and go."""
 
     async def scenario() -> None:
         ours = designs(tmp_path_factory.mktemp("cache"), {})[0]
@@ -44,11 +44,11 @@ def test_what_is_not_mended_counts_as_lost(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(outages, "MENDED", 0.1)
 
     class Deaf:
-        page = type("Page", (), {"sent": 5, "last": 4})
+        page = type("Page", (), {"sent": 5, "last": 4, "came_at": 1.0})
 
     class Line:
         phones = (Deaf(),)
-        model = type("Model", (), {"reset": lambda self: None})()
+        model = type("Model", (), {"reset": lambda self: None, "opened_at": ()})()
 
     began = time.monotonic()
     found = asyncio.run(outages.reset(Line()))  # type: ignore[arg-type]
