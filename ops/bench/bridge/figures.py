@@ -219,8 +219,8 @@ def notes(result: Result) -> list[str]:
         found.append(
             "Interruption, reset and silence are the echo model's own; after a reset the caller hears the "
             "new session's echo, which begins with the last second before it. kill -9: of the process with "
-            "the callers' sockets, without TLS; the phone is the simulator of Twilio, one second of it is the "
-            "pause in our TwiML. What Twilio does after an abrupt loss of a stream is not documented: we "
+            "the callers' sockets, without TLS; the phone is the simulator of Twilio, one second of it is "
+            "the pause in our TwiML. What Twilio does after an abrupt loss of a stream is not documented: we "
             "assume that it goes on with the TwiML; both are measured."
         )
     return found + [f"Not measured: {one}" for one in result.trouble]
