@@ -22,10 +22,24 @@ from ops.config import variables
 
 REPOSITORY = Path(__file__).parents[1]
 
+LONGEST = (
+    "tests/apps/test_faults.py",
+    "tests/journey/",
+    "tests/remote/rig/",
+    "tests/remote/test_deploy.py",
+    "tests/test_docs.py",
+)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--live", action="store_true", help="run the contract tests against the real vendors")
     parser.addoption("--long", action="store_true", help="the long fuzz, soak and rig modes")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first: at the end no worker shall wait for one of them."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 @pytest.fixture(autouse=True)

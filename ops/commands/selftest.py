@@ -12,7 +12,7 @@ from ops.config import Settings
 from ops.findings import Report, fail, ok
 from ops.report import Printer
 
-WORKERS = "2"  # the tests mostly wait for real time: more of them than cores
+WORKERS = "2"  # the tests mostly wait for real time
 LONG = 2400  # seconds until a test of the long modes counts as hung
 Run = Callable[[list[str]], int]  # runs a command here and gives its exit code
 
@@ -21,7 +21,13 @@ def selftest(settings: Settings, printer: Printer, *, run: Run, arguments: tuple
     """Run the tests; their own output is pytest's, the report is their sum."""
     with tempfile.TemporaryDirectory() as folder:
         xml = Path(folder) / "junit.xml"
-        workers = ["-n", WORKERS, "--dist", "loadfile"]
+        workers = [
+            "-n",
+            WORKERS,
+            "--dist",
+            "loadfile",
+            "--no-loadscope-reorder",
+        ]  # as `tests/conftest.py` says
         patience = ["-o", f"faulthandler_timeout={LONG}"] if "--long" in arguments else []
         code = run([sys.executable, "-m", "pytest", *workers, *patience, f"--junitxml={xml}", *arguments])
         counts = _counts(xml)
