@@ -117,7 +117,7 @@ class Playout:
         answer = self._answers[-1]
         duration = milliseconds(payload)
         sent = answer.sent + duration
-        if answer.item_id != item_id or not answer.sent or sent - answer.marked >= MARK_EVERY:
+        if answer.item_id != item_id or answer.closed or sent - answer.marked >= MARK_EVERY:
             return False
         answer.produced = answer.sent = sent
         self.ends_at = max(now, ends_at) + duration / 1000

@@ -143,13 +143,20 @@ def test_heard_is_never_more_than_produced_nor_negative(steps: list[tuple[str, i
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 60), st.sampled_from([10, 20, 40, 160]), st.booleans()), max_size=60)
+    st.lists(
+        st.tuples(st.integers(0, 60), st.sampled_from([10, 20, 40, 160]), st.booleans(), st.booleans()),
+        max_size=60,
+    )
 )
-def test_what_passes_is_what_would_have_been_sent(pieces: list[tuple[int, int, bool]]) -> None:
-    """The short way for a piece that goes out at once and alone leaves behind what the long one does."""
+def test_what_passes_is_what_would_have_been_sent(pieces: list[tuple[int, int, bool, bool]]) -> None:
+    """The short way for a piece that goes out at once and alone leaves behind what the long one does, also for
+    one that comes after the end of its answer was told."""
     short, long, now = Playout(), Playout(), 0.0
-    for gap, size, next_item in pieces:
+    for gap, size, next_item, complete in pieces:
         now += gap / 1000
+        if complete:
+            assert short.completed() == long.completed()
+            assert short.ends() == long.ends()
         item = f"item{next_item}"
         long.produce(item, audio(size))
         sends = long.due(now)
