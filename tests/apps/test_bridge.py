@@ -115,6 +115,14 @@ class Bridge:
         headers = {"X-Twilio-Signature": wire.sign(token or self.token, url)}
         return connect(url, additional_headers=headers, compression=None, proxy=None)
 
+    @asynccontextmanager
+    async def talking(self, call_sid: str) -> AsyncIterator[ClientConnection]:
+        """The stream of a new call on which the agent is heard."""
+        async with self.stream() as phone:
+            await phone.send(self.start(call_sid, await self.ticket(call_sid)))
+            assert await next_event(phone) == "media"
+            yield phone
+
     def start(self, call_sid: str, ticket: str, **changes: Any) -> str:
         return json.dumps(
             {

@@ -171,9 +171,7 @@ def test_a_live_call_may_come_back_in_a_drain(root: Path, free_ports: Callable[[
     async def scenario() -> None:
         async with world(root, *free_ports(1)) as one:
             sid = new_call()
-            async with one.stream() as phone:
-                await phone.send(one.start(sid, await one.ticket(sid)))
-                assert await next_event(phone) == "media"
+            async with one.talking(sid) as phone:
                 await told_to_drain(one)
                 phone.transport.abort()
             await one.model.until(lambda: one.model.open == 0)

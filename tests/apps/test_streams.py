@@ -93,9 +93,7 @@ def test_a_model_with_another_codec_is_refused(root: Path, caplog: pytest.LogCap
         async with inside(root) as one:
             one.model.format = "audio/pcm"
             sid = new_call()
-            async with one.stream() as phone:
-                await phone.send(one.start(sid, await one.ticket(sid)))
-                assert await next_event(phone) == "media"
+            async with one.talking(sid):
                 await one.model.until(lambda: one.model.open == 0)
         assert "model.codec" in events(caplog)
 
@@ -108,9 +106,7 @@ def test_garbage_on_a_live_stream_is_survived(root: Path) -> None:
     async def scenario() -> None:
         async with inside(root) as one:
             sid = new_call()
-            async with one.stream() as phone:
-                await phone.send(one.start(sid, await one.ticket(sid)))
-                assert await next_event(phone) == "media"
+            async with one.talking(sid) as phone:
                 for garbage in (
                     "", "{", "[" * 30_000, '{"event":"x"}', b"\x00\xff", '{"event":"mark"}', "null", "NaN",
                     '{"event":"media","media":{"timestamp":Infinity,"payload":"AA=="}}',
@@ -137,9 +133,8 @@ def test_garbage_from_the_model_is_survived(root: Path, caplog: pytest.LogCaptur
             one.model.greeting = ("", "{", "null", "[" * 30_000, '{"type":7}', '{"type":"new"}', b"\x00\xff",
                                   '{"type":"response.output_audio.delta"}', '{"type":"error"}')  # fmt: skip
             sid = new_call()
-            async with one.stream() as phone:
-                await phone.send(one.start(sid, await one.ticket(sid)))
-                assert await next_event(phone) == "media"
+            async with one.talking(sid):
+                pass
         assert "model.malformed" in events(caplog)
 
     run(scenario)
@@ -224,9 +219,7 @@ def test_only_a_call_that_has_not_ended_comes_back(root: Path, caplog: pytest.Lo
                     assert parameter is not None
                     ticket = parameter.attrib["value"]
             over = new_call()
-            async with one.stream() as phone:
-                await phone.send(one.start(over, await one.ticket(over)))
-                assert await next_event(phone) == "media"
+            async with one.talking(over) as phone:
                 await phone.send('{"event":"stop"}')
                 await close_code(phone)
             assert [
@@ -297,9 +290,7 @@ def test_a_watcher_who_does_not_keep_up_costs_a_call_nothing(
         async with inside(root) as one, connect(f"ws://127.0.0.1:{one.port}/logs", proxy=None) as watcher:
             one.model.greeting = ('{"type":"new"}',) * 50
             sid = new_call()
-            async with one.stream() as phone:
-                await phone.send(one.start(sid, await one.ticket(sid)))
-                assert await next_event(phone) == "media"
+            async with one.talking(sid):
                 assert json.loads(await watcher.recv())["call_sid"] == sid
 
     run(scenario)

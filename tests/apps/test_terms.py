@@ -88,9 +88,7 @@ def test_a_call_that_twilio_ends_is_over(root: Path) -> None:
     async def scenario() -> None:
         async with inside(root) as one:
             sid = new_call()
-            async with one.stream() as phone:
-                await phone.send(one.start(sid, await one.ticket(sid)))
-                assert await next_event(phone) == "media"
+            async with one.talking(sid) as phone:
                 assert (await one.webhook(sid, "/status", CallStatus="completed")).status_code == 204
                 assert await asyncio.wait_for(close_code(phone), 3) == 1000  # half-open takes 5
             await one.model.until(lambda: one.model.open == 0)
@@ -139,9 +137,7 @@ def test_a_live_call_is_not_told_that_all_lines_are_busy(root: Path) -> None:
     async def scenario() -> None:
         async with inside(root, MAX_LIVE_CALLS="1") as one:
             sid = new_call()
-            async with one.stream() as phone:
-                await phone.send(one.start(sid, await one.ticket(sid)))
-                assert await next_event(phone) == "media"
+            async with one.talking(sid):
                 for draining in (False, True):
                     one.bridge.draining = draining
                     assert "<Stream" in (await one.webhook(sid)).text
