@@ -13,8 +13,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -22,10 +23,12 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 
+from ops.apps.carrier import Carrier
 from ops.apps.listener import Take, listener
 from ops.apps.notify import notify, tell_calls
+from ops.apps.streams import Stream
 from ops.apps.switchboard import Switchboard
-from ops.apps.transports import FROM_PHONE
+from ops.apps.transports import FROM_PHONE, Socket
 from ops.config import Settings
 from ops.journal import write as journal
 from ops.vendors.openai import wire
@@ -79,7 +82,7 @@ async def orphaned(bridge: Switchboard, server: uvicorn.Server) -> None:
 
 async def serve(settings: Settings, given: socket.socket | None = None, orders: int | None = None) -> None:
     """Serves until SIGTERM and the end of the last call; a second SIGTERM ends it at once."""
-    bridge, server = public_port(settings)
+    bridge, server, _ = public_port(settings)
     loop = asyncio.get_running_loop()
     background = [loop.create_task(bridge.follow_public_url()), loop.create_task(bridge.watch_the_loop())]
     background.append(loop.create_task(tell_calls(bridge.live)))
@@ -122,9 +125,10 @@ async def serve(settings: Settings, given: socket.socket | None = None, orders: 
         bridge.book.close()
 
 
-def public_port(settings: Settings) -> tuple[Switchboard, uvicorn.Server]:
-    """The switchboard, and the server of the one port on which strangers may try."""
-    bridge, streams, take = _switchboard(settings)
+def public_port(settings: Settings) -> tuple[Switchboard, uvicorn.Server, Carrier]:
+    """The switchboard, the server of the one port on which strangers may try, and who carries the calls."""
+    bridge = Switchboard(settings)
+    carrier, streams, take = _carried(bridge)
     paths = Starlette(routes=[*bridge.routes(), *streams])
     paths.router.redirect_slashes = False  # a path is right or wrong
     strangers = settings.max_unauthenticated_per_address
@@ -145,21 +149,36 @@ def public_port(settings: Settings) -> tuple[Switchboard, uvicorn.Server]:
             timeout_graceful_shutdown=3,
         )
     )
-    return bridge, server
+    return bridge, server, carrier
 
 
-def _switchboard(settings: Settings) -> tuple[Switchboard, list[WebSocketRoute], Take | None]:
-    """The switchboard on the library of the settings, and how the phone's streams reach it."""
+@dataclass(frozen=True)
+class Here:
+    """The phone's streams, carried by this process itself."""
+
+    bridge: Switchboard
+    carrier: Carrier
+
+    def admit(self, peer: str, signatures: Sequence[str]) -> bool:
+        return self.bridge.admit(peer, signatures)
+
+    async def attend(self, socket: Socket) -> None:
+        await self.carrier.attend(socket, Stream(self.bridge, socket.peer))
+
+
+def _carried(bridge: Switchboard) -> tuple[Carrier, list[WebSocketRoute], Take | None]:
+    """Who carries the calls, on the library of the settings, and how the phone's streams get there."""
+    settings = bridge.settings
     if settings.websocket_library == "picows":
         from ops.apps.transports import on_picows
 
-        bridge = Switchboard(settings, on_picows.dial, wire)
-        return bridge, [], on_picows.PhoneDoor(bridge).take
+        carrier = Carrier(settings, on_picows.dial, wire)
+        return carrier, [], on_picows.PhoneDoor(Here(bridge, carrier)).take
     from ops.apps.transports import on_websockets
 
-    bridge = Switchboard(settings, on_websockets.dial, wire)
-    stream = partial(on_websockets.stream, bridge)
-    return bridge, [WebSocketRoute(bridge.door.media_path, stream)], None
+    carrier = Carrier(settings, on_websockets.dial, wire)
+    stream = partial(on_websockets.stream, Here(bridge, carrier))
+    return carrier, [WebSocketRoute(bridge.door.media_path, stream)], None
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ from ops.apps.actions import (
     ToPhone,
     Transfer,
 )
+from ops.apps.carriage import Standing
 from ops.apps.dialect import Dialect
 from ops.apps.recording import Recording
 from ops.apps.session import Session
@@ -77,7 +78,7 @@ class Call:
         self._context = contextvars.copy_context()  # names the call in the journal
         self._names = {"call_sid": start.call_sid, "stream_sid": start.stream_sid}
         self.began = self._loop.time()
-        self.frame_at = self.began
+        self._frame_at = self.began
         self.closed = asyncio.Event()
         self._socket = socket
         self._settings = settings
@@ -106,6 +107,10 @@ class Call:
     def reason(self) -> str | None:
         """Why the call has ended; None while it lives."""
         return self._session.ended
+
+    async def standing(self) -> Standing:
+        """How the call stands."""
+        return Standing(self._loop.time() - self._frame_at, self.reason)
 
     async def run(self) -> None:
         """Carries the call to its end and leaves nothing open."""
@@ -206,7 +211,7 @@ class Call:
     def _from_phone(self, message: str | bytes) -> None:
         if self._over.done():
             return
-        self.frame_at = now = self._loop.time()
+        self._frame_at = now = self._loop.time()
         try:
             if isinstance(message, str):
                 decoded = phone.decode(message)

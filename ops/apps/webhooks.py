@@ -84,7 +84,7 @@ class Webhooks:
         sid = webhook.call_sid
         with journal.bound(call_sid=sid):
             live = bridge.live.get(sid)
-            if live is not None and live.reason is not None:  # about to be closed
+            if live is not None and (await live.standing()).reason is not None:  # about to be closed
                 await asyncio.wait_for(live.closed.wait(), 5.0)
             page = await bridge.book.read(sid)
             if page is not None and page.age > bridge.settings.max_seconds_per_call:

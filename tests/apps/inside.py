@@ -15,6 +15,7 @@ import uvloop
 from websockets.asyncio.server import serve
 
 from ops.apps.bridge import public_port
+from ops.apps.carrier import Carrier
 from ops.apps.switchboard import Switchboard
 from ops.config import Settings
 from tests.apps.test_bridge import Bridge, Model
@@ -26,6 +27,7 @@ class Inside(Bridge):
 
     bridge: Switchboard
     server: uvicorn.Server
+    carrier: Carrier
 
 
 @asynccontextmanager
@@ -40,12 +42,12 @@ async def inside(root: Path, model: Model | None = None, **settings: str) -> Asy
                 "OPENAI_REALTIME_URL": f"ws://127.0.0.1:{next(iter(upstream.sockets)).getsockname()[1]}",
                 "PUBLIC_URL": f"http://127.0.0.1:{port}", "RETRY_INTERVAL": "0.1", **settings,
             }  # fmt: skip
-            bridge, server = public_port(Settings.load(root, environ, files=False))
+            bridge, server, carrier = public_port(Settings.load(root, environ, files=False))
             server.config.load()
             server.lifespan = server.config.lifespan_class(server.config)
             await server.startup([listening])
             try:
-                yield Inside(port, root, model, account, token, bridge, server)
+                yield Inside(port, root, model, account, token, bridge, server, carrier)
             finally:
                 await _ended(bridge, server)
 

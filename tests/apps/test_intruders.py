@@ -152,7 +152,7 @@ def test_a_stream_that_cannot_be_carried_is_closed(root: Path, monkeypatch: pyte
         async with inside(root) as one:
             sid = new_call()
             ticket = await ticket_of(one, sid)
-            monkeypatch.setattr("ops.apps.switchboard.agent_of", broken)
+            monkeypatch.setattr("ops.apps.carrier.agent_of", broken)
             async with one.stream() as phone:
                 await phone.send(one.start(sid, ticket))
                 assert await close_code(phone) == 1011

@@ -18,7 +18,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from ops.apps.switchboard import WAY_BACK
+from ops.apps.streams import WAY_BACK
 from tests.apps.test_bridge import FRAME, World, close_code, new_call, next_event, world
 
 QUIET = base64.b64encode(b"\xff" * 160).decode()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.apps import door, listener, session, switchboard, tickets, transports, webhooks
+from ops.apps import carrier, door, listener, session, tickets, transports, webhooks
 from tests.apps.inside import inside, run
 from tests.apps.test_bridge import new_call, next_event
 
@@ -96,6 +96,6 @@ def test_a_body_that_does_not_come_is_not_waited_for(root: Path, monkeypatch: py
 
 def test_the_limits_are_as_promised() -> None:
     """The tests make them short; these are what strangers meet, in seconds and bytes."""
-    assert (switchboard.START_WITHIN, listener.HEADERS_WITHIN, webhooks.BODY_WITHIN) == (5.0, 5.0, 5.0)
+    assert (carrier.START_WITHIN, listener.HEADERS_WITHIN, webhooks.BODY_WITHIN) == (5.0, 5.0, 5.0)
     assert (tickets.LIFE, session.HALF_OPEN) == (30.0, 5.0)
     assert (transports.FROM_PHONE, door.BODY_LIMIT) == (65_536, 65_536)

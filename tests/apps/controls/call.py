@@ -138,7 +138,7 @@ async def a_caller_who_is_gone(one: Inside) -> bool:
 
 async def a_call_without_end(one: Inside) -> bool:
     """The caller stays for longer than a call may last: whether the model does."""
-    one.bridge.settings = replace(one.bridge.settings, max_seconds_per_call=0.1)  # type: ignore[arg-type]
+    one.carrier.settings = replace(one.carrier.settings, max_seconds_per_call=0.1)  # type: ignore[arg-type]
     async with one.stream() as phone:
         await begin(one, phone)
         with suppress(TimeoutError):
@@ -192,7 +192,7 @@ async def a_number_of_its_choice(one: Inside) -> bool:
 
     async with await asyncio.start_server(rest, "127.0.0.1", 0) as server, one.stream() as phone:
         twilio = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        one.bridge.settings = replace(one.bridge.settings, twilio_api_url=twilio)
+        one.carrier.settings = replace(one.carrier.settings, twilio_api_url=twilio)
         sid = new_call()
         await phone.send(one.start(sid, await ticket_of(one, sid)))
         asking = asyncio.create_task(told.get())
@@ -234,7 +234,7 @@ CONTROLS = {
     ),
     "seconds of a call": Control(
         a_call_without_end,
-        {"ops.apps.switchboard.agent_of": for_an_hour},
+        {"ops.apps.carrier.agent_of": for_an_hour},
     ),
     "dollars of a call": Control(
         a_dear_call, {"ops.vendors.openai.prices.Tokens.dollars": for_nothing}, model=Dear

@@ -11,7 +11,8 @@ from typing import Any
 from msgspec.structs import replace
 from websockets.asyncio.client import ClientConnection, connect
 
-from ops.apps import switchboard, tickets
+from ops.apps import carrier, tickets
+from ops.apps.streams import Stream
 from ops.apps.switchboard import Switchboard
 from ops.apps.tickets import Ticket, Tickets
 from ops.apps.transports import Socket
@@ -138,14 +139,14 @@ async def of_another_sound(one: Inside) -> bool:
     return await shown(one, sid, await ticket_of(one, sid), mediaFormat=wide)
 
 
-_redeem, _find = Switchboard._redeem, Tickets.redeem
+_redeem, _find = Stream._redeem, Tickets.redeem
 
 
-async def of_any_account(self: Switchboard, start: wire.Start) -> Any:
-    return await _redeem(self, replace(start, account_sid=self.settings.twilio_account_sid))
+async def of_any_account(self: Stream, start: wire.Start) -> Any:
+    return await _redeem(self, replace(start, account_sid=self._bridge.settings.twilio_account_sid))
 
 
-async def of_any_sound(self: Switchboard, start: wire.Start) -> Any:
+async def of_any_sound(self: Stream, start: wire.Start) -> Any:
     return await _redeem(self, replace(start, encoding="audio/x-mulaw", sample_rate=8000))
 
 
@@ -232,8 +233,8 @@ async def more_than_may_live(one: Inside) -> bool:
         return await shown(one, second, tickets[1])
 
 
-async def with_room(self: Switchboard, start: wire.Start) -> Any:
-    return self.tickets.redeem(start.call_sid, start.parameters["ticket"], 0.0)
+async def with_room(self: Stream, start: wire.Start) -> Any:
+    return self._bridge.tickets.redeem(start.call_sid, start.parameters["ticket"], 0.0)
 
 
 same = SimpleNamespace(compare_digest=yes)
@@ -249,28 +250,28 @@ CONTROLS = {
     ),
     "a start in time": Control(
         starting_late,
-        {"ops.apps.switchboard.START_WITHIN": switchboard.START_WITHIN},
-        {"ops.apps.switchboard.START_WITHIN": 0.1},
+        {"ops.apps.carrier.START_WITHIN": carrier.START_WITHIN},
+        {"ops.apps.carrier.START_WITHIN": 0.1},
     ),
     "few messages that wait": Control(
         starting_after_much, {"ops.apps.transports.KEPT": 1000}, {"ops.apps.transports.KEPT": 5}
     ),
     "a start before all else": Control(
-        starting_with_sound, {"ops.apps.switchboard._start_message": any_first}
+        starting_with_sound, {"ops.apps.carrier._start_message": any_first}
     ),
     "our own account": Control(
-        of_another_account, {"ops.apps.switchboard.Switchboard._redeem": of_any_account}
+        of_another_account, {"ops.apps.streams.Stream._redeem": of_any_account}
     ),
-    "mu-law at 8 kHz": Control(of_another_sound, {"ops.apps.switchboard.Switchboard._redeem": of_any_sound}),
+    "mu-law at 8 kHz": Control(of_another_sound, {"ops.apps.streams.Stream._redeem": of_any_sound}),
     "the ticket's secret": Control(with_a_guess, {"ops.apps.tickets.hmac": same}),
     "the ticket of this call": Control(with_anothers_ticket, {"ops.apps.tickets.Tickets.redeem": of_any_call}),
     "a ticket once": Control(with_a_used_ticket, {"ops.apps.tickets.Tickets.redeem": again_and_again}),
     "a ticket in time": Control(with_a_late_ticket, {"ops.apps.tickets.LIFE": tickets.LIFE}, SHORT),
     "the newest ticket": Control(with_an_older_ticket, {"ops.apps.switchboard.Tickets": AllOfThem}),
-    "one stream that lives": Control(beside_one_that_lives, {"ops.apps.switchboard.DELIVERS": 0.0}),
+    "one stream that lives": Control(beside_one_that_lives, {"ops.apps.streams.DELIVERS": 0.0}),
     "calls at once, however they came": Control(
         more_than_may_live,
-        {"ops.apps.switchboard.Switchboard._redeem": with_room},
+        {"ops.apps.streams.Stream._redeem": with_room},
         {"ops.apps.switchboard.Switchboard.full": nothing},
         {"MAX_LIVE_CALLS": "1"},
     ),

@@ -278,7 +278,7 @@ CONTROLS = {
     ),
     "an ended call": Control(
         after_the_end,
-        {"ops.apps.callbook.Callbook.read": unknown, "ops.apps.switchboard.Switchboard._remember_end": nothing},
+        {"ops.apps.callbook.Callbook.read": unknown, "ops.apps.switchboard.Switchboard.remember_end": nothing},
     ),
     "an ended call, to be resumed": Control(
         resumed_after_the_end, {"ops.apps.callbook.Callbook.read": unknown}
