@@ -6,7 +6,7 @@ The public origin comes from the settings or the tunnel's own API, never from a 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import parse_qsl
@@ -20,16 +20,19 @@ BODY_LIMIT = 64 * 1024
 MISFIT = "the signature does not fit"
 
 
+Explanation = Generator[None, None, str]  # in small steps: the whole takes milliseconds
+
+
 @dataclass(frozen=True)
 class Refusal:
     """Why a request is not let in: the HTTP status it gets, and a reason for our log alone.
 
-    `explain` says more, and takes milliseconds: who is flooded with forgeries need not explain each.
+    `explain` says more, behind the answer; who is flooded with forgeries need not explain each.
     """
 
     status: int
     reason: str
-    explain: Callable[[], str] | None = None
+    explain: Callable[[], Explanation] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,20 +75,21 @@ class Door:
     def webhook(
         self, path: str, query: str, content_type: str, body: bytes, signatures: Sequence[str]
     ) -> Webhook | Refusal:
-        """A webhook's form, or why it is refused. Every refusal looks the same from outside."""
+        """A webhook's form, or why it is refused. Every refusal looks the same from outside, and comes after
+        the same work: its time does not tell what was wrong."""
         if self.origin is None:
             return Refusal(503, "the public URL is not known yet")
+        pairs, unreadable = _pairs(body)
+        form = dict(pairs)
+        url = self.origin + path + (f"?{query}" if query else "")
+        fits = wire.signed(self.token, wire.spellings(url), form, signatures)
         if content_type.split(";")[0].strip().lower() != "application/x-www-form-urlencoded":
             return Refusal(403, f"expected a form, got {content_type[:80]!r}")
-        try:
-            pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=200)
-        except ValueError as problem:
-            return Refusal(403, f"not a form: {problem}")
-        form = dict(pairs)
+        if unreadable:
+            return Refusal(403, unreadable)
         if len(form) != len(pairs):  # the signature's text has no delimiters: repeated names can be re-split
             return Refusal(403, "a parameter is repeated")
-        url = self.origin + path + (f"?{query}" if query else "")
-        if not wire.signed(self.token, wire.spellings(url), form, signatures):
+        if not fits:
             return Refusal(403, MISFIT, partial(self._misfit, url, form, signatures))
         if form.get("AccountSid") != self.account_sid:
             return Refusal(403, "signed, but of another account")
@@ -102,12 +106,16 @@ class Door:
             return Refusal(403, MISFIT, partial(self._misfit, url, {}, signatures))
         return None
 
-    def _misfit(self, url: str, form: Mapping[str, str], signatures: Sequence[str]) -> str:
-        """Why a signature does not fit: for our log, which spelling of the URL it does fit, if any."""
+    def _misfit(self, url: str, form: Mapping[str, str], signatures: Sequence[str]) -> Explanation:
+        """Why a signature does not fit: for our log, which spelling of the URL it does fit, if any. All are
+        tried, whichever fits: who asks meanwhile cannot feel it."""
         if len(signatures) != 1:
             return f"expected one signature, got {len(signatures)}"
-        candidates = spelling.variants(url, websocket=url.startswith("ws"))
-        found = spelling.explain(self.token, form, signatures[0][:200], candidates)
+        found: spelling.Variant | None = None
+        for variant in spelling.variants(url, websocket=url.startswith("ws")):
+            yield
+            fits = spelling.explain(self.token, form, signatures[0][:200], (variant,))
+            found = found or fits
         if found is None:
             return f"the signature does not fit {url} in any spelling: another token, or another form"
         return f"the signature fits {found.url} ({found.difference}), not {url}: correct PUBLIC_URL"
@@ -123,6 +131,14 @@ class Door:
             return False
         self._opened[call_sid] = now
         return True
+
+
+def _pairs(body: bytes) -> tuple[list[tuple[str, str]], str]:
+    """The names and values of a form, and why there are none."""
+    try:
+        return parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=200), ""
+    except ValueError as problem:
+        return [], f"not a form: {problem}"
 
 
 def is_local(peer: str, host: str, headers: Mapping[str, str]) -> bool:

@@ -13,7 +13,7 @@ from ops.apps import agent_tools, tools
 from ops.apps.actions import Measure
 from ops.apps.callbook import Callbook
 from ops.apps.carriage import Live
-from ops.apps.door import Door, Refusal
+from ops.apps.door import Door, Explanation, Refusal
 from ops.apps.gauges import Gauges
 from ops.apps.tickets import Tickets
 from ops.apps.views import Views
@@ -24,7 +24,8 @@ from ops.journal import write as journal
 from ops.vendors.ngrok import client as ngrok
 
 ENDED_CALLS = 10_000  # remembered, so that a replayed webhook of theirs opens nothing
-EXPLAINED_EVERY = 1.0  # seconds: of a flood of forgeries one is explained; ten of them could stop the audio
+EXPLAINED_EVERY = 1.0  # seconds: of a flood of forgeries one is explained; each takes milliseconds
+BETWEEN_STEPS = 0.001  # seconds
 AILING = 60.0  # seconds for which health tells of a model that could not be had
 
 log = journal.logger(__name__)
@@ -57,6 +58,7 @@ class Switchboard:
         self.webhooks = Webhooks(self)
         self._ailing_until = 0.0
         self._explains_at = 0.0
+        self._explaining: asyncio.Task[None] | None = None
         self.opening = 0  # streams that have shown no ticket yet
         self.idle.set()
 
@@ -77,12 +79,25 @@ class Switchboard:
         log.warning("door.refused", f"Refused: {reason}.", path=path, peer=peer)
 
     def refuse(self, peer: str, refusal: Refusal, path: str) -> None:
-        """Likewise, with all that is known of why, as often as there is time for that."""
-        reason, now = refusal.reason, time.monotonic()
-        if refusal.explain is not None and now >= self._explains_at:
-            self._explains_at = now + EXPLAINED_EVERY
-            reason = refusal.explain()
-        self.refused(peer, reason, path)
+        """Likewise, with all that is known of why, as often as there is time for that. Nothing of it is done
+        before the answer has left: its time would tell what there was to explain."""
+        now = time.monotonic()
+        if refusal.explain is None or now < self._explains_at:
+            self.refused(peer, refusal.reason, path)
+            return
+        self._explains_at = now + EXPLAINED_EVERY
+        explaining = self._explain(peer, refusal.explain(), path)
+        self._explaining = asyncio.get_running_loop().create_task(explaining)
+
+    async def _explain(self, peer: str, steps: Explanation, path: str) -> None:
+        """Step by step: before the first the connection is closed, and between any two the calls go on."""
+        while True:
+            await asyncio.sleep(BETWEEN_STEPS)
+            try:
+                next(steps)
+            except StopIteration as end:
+                self.refused(peer, end.value, path)
+                return
 
     def full(self, sid: str) -> bool:
         """Whether there is no line for one more call: those on their way to their streams have one too."""

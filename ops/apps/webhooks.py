@@ -58,7 +58,8 @@ class Webhooks:
             return self._refuse(request, webhook)
         sid, probe = webhook.call_sid, webhook.form.get("TrunklineProbe") == "1"
         with journal.bound(**{"probe" if probe else "call_sid": sid}):
-            page = None if probe or sid in bridge.live else await bridge.book.read(sid)
+            unread = probe or sid in bridge.live or sid in bridge.ended  # none of these waits for the disk
+            page = None if unread else await bridge.book.read(sid)
             if sid in bridge.ended or page is not None:
                 return self._refuse(request, Refusal(403, "the call has had its stream, or has ended"))
             log.hop(Hop.WEBHOOK, "Twilio asks what to do with a call.", status=webhook.form.get("CallStatus"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -100,6 +101,78 @@ def test_forgeries_are_refused(name: str) -> None:
     assert isinstance(refusal, Refusal), name
     assert refusal.status == 403
     assert refusal.reason
+
+
+def test_the_time_of_a_refusal_does_not_tell_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is wrong, as much is signed as for the right request, and the same where the form is the same."""
+    computed: list[tuple[Any, ...]] = []
+    sign = wire.sign
+
+    def counted(*what: Any) -> str:
+        computed.append(what)
+        return sign(*what)
+
+    def signed(**forgery: Any) -> list[tuple[Any, ...]]:
+        computed.clear()
+        ask(**forgery)
+        return computed[1:]  # the first is the sender's own
+
+    monkeypatch.setattr(wire, "sign", counted)
+    right = signed()
+    assert [url for _, url, _ in right] == [f"{ORIGIN}/twiml", "https://voice.example.com:443/twiml"]
+    assert {name: len(signed(**forgery)) for name, forgery in FORGERIES.items()} == dict.fromkeys(
+        FORGERIES, 2
+    )
+    for name in (
+        "no signature",
+        "two signatures",
+        "other URL",
+        "other token",
+        "parameter repeated",
+        "no content type",
+    ):
+        assert signed(**FORGERIES[name]) == right, name
+
+    computed.clear()
+    assert door().upgrade([]) is not None
+    assert door().upgrade(["x"]) is not None
+    assert [url for _, url, _ in computed] == [
+        "wss://voice.example.com/call",
+        "wss://voice.example.com:443/call",
+    ] * 2
+
+
+def test_the_load_of_an_explanation_does_not_tell_what_it_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each spelling is tried, the first that fits or none; and it comes in steps of one spelling."""
+    sign, computed = wire.sign, [0]
+
+    def counted(*what: Any) -> str:
+        computed[0] += 1
+        return sign(*what)
+
+    def explained(url: str, token: str = TOKEN) -> tuple[int, str]:
+        refusal = ask(url=url, token=token)
+        assert isinstance(refusal, Refusal)
+        assert refusal.explain is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(wire, "sign", counted)
+            steps, taken, computed[0] = refusal.explain(), 0, 0
+            while True:
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    assert computed[0] == taken
+                    return taken, str(end.value)
+                taken += 1
+
+    all_of_them, told = explained(f"{ORIGIN}/twiml", secrets.token_hex(16))
+    assert "another token" in told
+    for url, difference in (
+        (f"{ORIGIN}/twiml/", "a trailing slash"),
+        ("http://voice.example.com/twiml", "scheme http in place of https"),
+    ):
+        count, told = explained(url)
+        assert (count, difference in told) == (all_of_them, True), told
 
 
 def test_upgrades_are_signed_for_the_stream_url() -> None:

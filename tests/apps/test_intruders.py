@@ -10,6 +10,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from ops.apps.door import Explanation
 from ops.vendors.twilio import wire
 from tests.apps.controls.call import heard, media
 from tests.apps.controls.stream import let_in, shown, ticket_of
@@ -103,6 +104,12 @@ def test_a_second_start_changes_nothing(root: Path) -> None:
     run(scenario)
 
 
+async def explained(one: Inside) -> None:
+    """The last refusal for which there was time for that."""
+    assert one.bridge._explaining is not None
+    await one.bridge._explaining
+
+
 def test_of_a_flood_of_forgeries_one_is_explained(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Looking for the URL that a signature fits takes long: the first is told it, each second, of webhooks and of
     streams alike; whoever asks hears nothing of it."""
@@ -117,15 +124,46 @@ def test_of_a_flood_of_forgeries_one_is_explained(root: Path, caplog: pytest.Log
                 else:
                     request = Forgery(form_of(one), signed_url=url.format(one.port)).bytes(one)
                 assert await ask(one, request) == (403, b"")
+            await explained(one)
             told = [record.message for record in caplog.records if record.name == "ops.apps.switchboard"]
             assert len(told) == 20
-            assert [asked in message for message in told] == [True] + [False] * 19
+            assert sum(asked in message for message in told) == 1
             one.bridge._explains_at = 0.0
             assert await ask(one, request) == (403, b"")
+            await explained(one)
             assert asked in caplog.records[-1].message
 
     run(lambda: scenario("/twiml", "https://127.0.0.1:{}/twiml", "scheme https in place of http"))
     run(lambda: scenario("/call", "ws://127.0.0.1:{}/call/", "a trailing slash"))
+
+
+@pytest.mark.parametrize("library", ["picows", "websockets"])
+@pytest.mark.parametrize("path", ["/twiml", "/call"])
+def test_an_answer_leaves_before_it_is_explained(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str, library: str
+) -> None:
+    """Whoever is refused has the answer while its reason is still looked for."""
+    answered = asyncio.Event()
+
+    def looks_for_it(*_: Any) -> Explanation:
+        for _ in range(2000):
+            if answered.is_set():
+                return "found behind the answer"
+            yield
+        return "found before the answer"
+
+    async def scenario() -> None:
+        async with inside(root, WEBSOCKET_LIBRARY=library) as one:
+            monkeypatch.setattr("ops.apps.door.Door._misfit", looks_for_it)
+            forged = Forgery(form_of(one), signatures=("x",)).bytes(one)
+            request = HANDSHAKE.format("X-Twilio-Signature: x\r\n").encode() if path == "/call" else forged
+            assert (await ask(one, request))[0] == 403
+            answered.set()
+            await explained(one)
+            (told,) = (record.message for record in caplog.records if record.name == "ops.apps.switchboard")
+            assert told == "Refused: found behind the answer."
+
+    run(scenario)
 
 
 def test_a_handshake_that_cannot_be_checked_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
