@@ -1,8 +1,8 @@
-"""The HTTP protocol of the public port, with a limit on connections that say nothing.
+"""The HTTP protocol of the public port, with a limit on connections that say little.
 
 A request's headers must be complete within five seconds. Of the connections of one address that are
-slow to show theirs, only so many are kept, the newest; those that are quick do not count at all, so
-many calls through one tunnel do no harm.
+slow to show a whole request, only so many are kept, the newest, and of all addresses so many more;
+those that are quick do not count at all, so many calls through one tunnel do no harm.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 HEADERS_WITHIN = 5.0  # seconds
 MEDIA_PATH = "/call"  # behind a proxy with a bridge's name: /call/NAME
 QUICK = 1.0  # seconds in which a connection is not called slow
+ADDRESSES = 25  # of which the slow connections may all be kept
 Take = Callable[[asyncio.Transport, bytes, str], None]  # a connection, the request it began with, its address
 
 
@@ -26,34 +27,34 @@ def is_media(asked: bytes, media_path: str) -> bool:
 
 
 class Strangers:
-    """The connections that have not shown a whole request yet, by address."""
+    """The connections that are slow to show a whole request, the oldest first, and their addresses."""
 
     def __init__(self, per_address: int, refused: Callable[[str, str], None]) -> None:
         self._limit = per_address
         self._refused = refused
-        self._slow: dict[str, dict[Listener, None]] = {}
+        self._slow: dict[Listener, str] = {}
 
     def slow(self, one: Listener, address: str) -> None:
-        """A connection is slow; with one too many of them, the oldest of its address is dropped."""
-        waiting = self._slow.setdefault(address, {})
-        waiting[one] = None
-        if len(waiting) > self._limit:
-            self.drop(next(iter(waiting)), address, "too many connections without a request")
+        """A connection is slow; with one too many of them, the oldest of its address or of all is dropped."""
+        self._slow[one] = address
+        neighbours = [other for other, its in self._slow.items() if its == address]
+        if len(neighbours) > self._limit:
+            self.drop(neighbours[0], "too many connections without a request")
+        elif len(self._slow) > self._limit * ADDRESSES:
+            self.drop(next(iter(self._slow)), "too many connections without a request, of many addresses")
 
-    def drop(self, one: Listener, address: str, reason: str) -> None:
-        self._refused(address, reason)
-        self.forget(one, address)
-        one.transport.abort()
+    def drop(self, one: Listener, reason: str) -> None:
+        address = self._slow.pop(one, None)
+        if address is not None:  # else dropped a moment ago
+            self._refused(address, reason)
+            one.transport.abort()
 
-    def forget(self, one: Listener, address: str) -> None:
-        waiting = self._slow.get(address, {})
-        waiting.pop(one, None)
-        if not waiting:
-            self._slow.pop(address, None)
+    def forget(self, one: Listener) -> None:
+        self._slow.pop(one, None)
 
 
 class Listener(H11Protocol):
-    """uvicorn's protocol, watched until each request's headers are whole."""
+    """uvicorn's protocol, watched until each request is whole."""
 
     strangers: Strangers  # of the class that `listener` makes, like the next
     take: Take | None
@@ -66,21 +67,35 @@ class Listener(H11Protocol):
         self._watch: asyncio.TimerHandle | None = self.loop.call_later(QUICK, self._is_slow)
 
     def data_received(self, data: bytes) -> None:
-        if self._watch is None and (self.cycle is None or self.cycle.response_complete):
+        if self._watch is None and not self._whole:
             self._watch = self.loop.call_later(QUICK, self._is_slow)
         super().data_received(data)
 
+    @property
+    def _answering(self) -> bool:
+        """Whether there is a request whose headers are whole, and which has no answer yet."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def _whole(self) -> bool:
+        """Whether its body is, too."""
+        return self._answering and not self.cycle.more_body
+
     def _is_slow(self) -> None:
-        self.strangers.slow(self, self._address)
         self._watch = self.loop.call_later(HEADERS_WITHIN - QUICK, self._is_late)
+        self.strangers.slow(self, self._address)
 
     def _is_late(self) -> None:
-        self.strangers.drop(self, self._address, f"no whole request within {HEADERS_WITHIN:g} s")
+        if self._answering:  # in time, and whoever reads its body has a limit of his own
+            self._watch = self.loop.call_later(HEADERS_WITHIN, self._is_late)
+        else:
+            self.strangers.drop(self, f"no whole request within {HEADERS_WITHIN:g} s")
 
     def handle_events(self) -> None:
         before = self.headers
         super().handle_events()
-        if self.headers is not before:
+        asks_for_a_stream = self.headers is not before and not self._answering
+        if self._whole or asks_for_a_stream:
             self._known()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
@@ -100,7 +115,7 @@ class Listener(H11Protocol):
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-            self.strangers.forget(self, self._address)
+            self.strangers.forget(self)
 
 
 def listener(

@@ -12,7 +12,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -154,6 +154,8 @@ class Webhooks:
                         return Refusal(413, "the body is larger than 64 KiB")
         except TimeoutError:
             return Refusal(408, f"no whole body within {BODY_WITHIN:g} s")
+        except ClientDisconnect:
+            return Refusal(400, "it left before its body was whole")
         try:
             return self._bridge.door.webhook(
                 request.scope["raw_path"].decode("ascii"),  # as it was asked, and so as it was signed
@@ -169,7 +171,8 @@ class Webhooks:
     def _refuse(self, request: Request, refusal: Refusal) -> Response:
         peer = request.client.host if request.client else "?"
         self._bridge.refuse(peer, refusal, request.scope["path"])
-        return PlainTextResponse("", refusal.status)
+        closed = {"Connection": "close"}  # what else it would send is not waited for
+        return PlainTextResponse("", refusal.status, closed)
 
 
 def _smuggled(request: Request) -> bool:

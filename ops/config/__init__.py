@@ -177,7 +177,7 @@ class Settings:
         _CAPS, "of model usage; then the agent hangs up", values.amount(0.01, 10_000, "dollars"), 5.0
     )
     max_unauthenticated_per_address: int = _var(
-        _CAPS, "open connections that have not shown a signature yet", values.whole_number(1, 10_000), 20
+        _CAPS, "open connections that are slow to show a whole request", values.whole_number(1, 10_000), 20
     )
 
     root: Path

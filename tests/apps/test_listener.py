@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 import time
 from pathlib import Path
 
@@ -12,6 +13,18 @@ import pytest
 from ops.apps import carrier, door, listener, session, tickets, transports, webhooks
 from tests.apps.inside import inside, run
 from tests.apps.test_bridge import new_call, next_event
+
+HEADERS = b"POST /twiml HTTP/1.1\r\nHost: x\r\nX-Slow: "
+BODY = b"POST /twiml HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nCallSid="
+UNREAD = b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nCallSid="
+HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def _healthy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Its connection is there, and stays."""
+    writer.write(HEALTH)
+    assert b" 200 " in await asyncio.wait_for(reader.readline(), 20)
+    await asyncio.wait_for(reader.readuntil(b"}"), 20)
 
 
 async def _closed(reader: asyncio.StreamReader) -> float:
@@ -24,17 +37,24 @@ async def _closed(reader: asyncio.StreamReader) -> float:
     return time.monotonic()
 
 
-def test_slow_strangers_are_dropped_and_callers_get_in(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a hundred connections that trickle their headers only the allowed ones are kept, and not for long;
-    meanwhile a signed call is answered at once."""
+@pytest.mark.parametrize("begins", [HEADERS, BODY, UNREAD], ids=["headers", "body", "a body nobody reads"])
+def test_slow_strangers_are_dropped_and_callers_get_in(
+    root: Path, monkeypatch: pytest.MonkeyPatch, begins: bytes
+) -> None:
+    """Of a hundred connections that trickle their request only the allowed ones are kept, and not for long;
+    meanwhile a signed call of the same address is answered at once, and one that was quick before is not
+    pushed out."""
     monkeypatch.setattr("ops.apps.listener.QUICK", 0.2)
     monkeypatch.setattr("ops.apps.listener.HEADERS_WITHIN", 1.0)
+    monkeypatch.setattr("ops.apps.webhooks.BODY_WITHIN", 1.0)
 
     async def scenario() -> None:
         async with inside(root, MAX_UNAUTHENTICATED_PER_ADDRESS="5") as one:
+            quick = await asyncio.open_connection("127.0.0.1", one.port)
+            await _healthy(*quick)
             slow = [await asyncio.open_connection("127.0.0.1", one.port) for _ in range(100)]
             for _, writer in slow:
-                writer.write(b"POST /twiml HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+                writer.write(begins)
             waiting = [asyncio.create_task(_closed(reader)) for reader, _ in slow]
             async with asyncio.timeout(10):
                 while sum(task.done() for task in waiting) < 95:
@@ -49,7 +69,8 @@ def test_slow_strangers_are_dropped_and_callers_get_in(root: Path, monkeypatch: 
             assert [at > answered for at in ended].count(True) == 5  # in while they still held their places
             for _, writer in slow:
                 writer.close()
-            assert (await one.health()).status_code == 200
+            await _healthy(*quick)
+            quick[1].close()
 
     run(scenario)
 
@@ -77,7 +98,10 @@ def test_many_calls_through_one_address_are_not_slow(root: Path, monkeypatch: py
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole headers and half a body: answered with a refusal when its time is over."""
+    """Whole headers and half a body: answered with a refusal when its time is over, which is longer than that
+    for headers, and closed though it promised more."""
+    monkeypatch.setattr("ops.apps.listener.QUICK", 0.05)
+    monkeypatch.setattr("ops.apps.listener.HEADERS_WITHIN", 0.1)
     monkeypatch.setattr("ops.apps.webhooks.BODY_WITHIN", 0.2)
 
     async def scenario() -> None:
@@ -89,7 +113,85 @@ def test_a_body_that_does_not_come_is_not_waited_for(root: Path, monkeypatch: py
             writer.write(head.encode())
             line = await asyncio.wait_for(reader.readline(), 20)
             assert b" 408 " in line
+            assert b"connection: close" in await asyncio.wait_for(reader.read(), 20)
             writer.close()
+
+    run(scenario)
+
+
+def test_of_many_addresses_only_so_many_are_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One slow connection from each of eight addresses, where three may stay: the newest do."""
+    monkeypatch.setattr("ops.apps.listener.QUICK", 0.1)
+    monkeypatch.setattr("ops.apps.listener.ADDRESSES", 3)
+
+    async def scenario() -> None:
+        async with inside(root, MAX_UNAUTHENTICATED_PER_ADDRESS="1") as one:
+            slow = []
+            for number in range(8):
+                local = (f"127.0.0.{number + 2}", 0)
+                slow.append(await asyncio.open_connection("127.0.0.1", one.port, local_addr=local))
+                slow[-1][1].write(HEADERS)
+            waiting = [asyncio.create_task(_closed(reader)) for reader, _ in slow]
+            async with asyncio.timeout(20):
+                while sum(task.done() for task in waiting) < 5:
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            assert [task.done() for task in waiting] == [True] * 5 + [False] * 3
+            for _, writer in slow:
+                writer.close()
+            await asyncio.gather(*waiting)
+
+    run(scenario)
+
+
+def test_nobody_is_slow_for_a_loop_that_was(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came while the bridge did something else is read before anybody is called slow."""
+    monkeypatch.setattr("ops.apps.listener.QUICK", 0.1)
+
+    async def scenario() -> None:
+        async with inside(root, MAX_UNAUTHENTICATED_PER_ADDRESS="1") as one:
+            callers = [socket.create_connection(("127.0.0.1", one.port), 20) for _ in range(8)]
+            async with asyncio.timeout(20):
+                while len(one.server.server_state.connections) < 8:
+                    await asyncio.sleep(0.01)
+            for caller in callers:
+                caller.sendall(HEALTH)
+            time.sleep(0.15)  # noqa: ASYNC251 - that is what the loop does meanwhile
+            for caller in callers:
+                with caller:
+                    assert b" 200 " in await asyncio.to_thread(caller.recv, 1000)
+
+    run(scenario)
+
+
+def test_who_leaves_in_the_middle_is_no_error(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An error is written at once, and the calls wait for that: no stranger may make one."""
+
+    async def scenario() -> None:
+        async with inside(root) as one:
+            for begins in (
+                HEADERS,
+                BODY,
+                UNREAD,
+                BODY.replace(b"twiml", b"resume"),
+                BODY.replace(b"twiml", b"status"),
+            ):
+                for how in ("close", "abort"):
+                    caplog.clear()
+                    _, writer = await asyncio.open_connection("127.0.0.1", one.port)
+                    writer.write(begins)
+                    await writer.drain()
+                    async with asyncio.timeout(20):
+                        while not one.server.server_state.connections:
+                            await asyncio.sleep(0.01)
+                        await asyncio.sleep(0.01)
+                        writer.transport.abort() if how == "abort" else writer.close()
+                        while one.server.server_state.connections or one.server.server_state.tasks:
+                            await asyncio.sleep(0.01)
+                    told = [(record.levelname, record.message) for record in caplog.records]
+                    assert not [level for level, _ in told if level in ("ERROR", "CRITICAL")], told
+                    if begins not in (HEADERS, UNREAD):
+                        assert ("WARNING", "Refused: it left before its body was whole.") in told
 
     run(scenario)
 
