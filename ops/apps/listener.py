@@ -98,6 +98,15 @@ class Listener(H11Protocol):
         if self._whole or asks_for_a_stream:
             self._known()
 
+    def send_400_response(self, msg: str) -> None:
+        """What came is no HTTP: no other answer may follow this one, nor this one another."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+        if self._answering:
+            self.cycle.disconnected = True
+
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         if self.take is None or not is_media(self.scope["raw_path"], self.media_path):
             super().handle_websocket_upgrade(event)
