@@ -16,6 +16,7 @@ from functools import cache, partial
 from typing import Any
 
 import picows
+from aiofastnet.constants import SSL_BIO_SIZE_DEFAULTS
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
 from ops.apps.transports import (
@@ -33,11 +34,11 @@ from ops.apps.transports import (
 )
 from ops.apps.transports.assembly import Assembly, Violation, close_of
 
-READ_BUFFER = 4096  # bytes, at first: most events are smaller, and each call has two
+READ_BUFFER = 2048  # bytes, at first: a frame of 20 ms has 400, and each call has two
 _TEXT, _CLOSE = picows.WSMsgType.TEXT, picows.WSMsgType.CLOSE
-# Bytes, each way; the largest record of TLS has 16.7 kB. Of 32 KiB no more is held than the pages that are
-# used; 17 KiB fit where OpenSSL had its own buffers a moment ago, and hold them all. 257 KiB would be usual.
-TLS_BUFFER = 32 * 1024
+# Bytes, from the model and to it. They need not hold a whole record of TLS: until all of one has come, OpenSSL
+# keeps what there is in 17 kB that it gives back, so that one such piece of memory serves all calls.
+TLS_BUFFERS = {"ssl_incoming_bio_size": 4096, "ssl_outgoing_bio_size": 2048}
 _SILENT_LOG = logging.Logger("picows", logging.CRITICAL + 1)  # what strangers send is told once, by us
 _OUR_VERDICTS = frozenset((1002, 1007, 1009))  # the other side broke the protocol
 _NOBODY = asyncio.Protocol()
@@ -152,11 +153,7 @@ async def dial(address: Address) -> Socket:
     """A socket to the model. Raises NotOpened."""
     secure: dict[str, Any] = {}
     if address.url.startswith("wss:"):
-        secure = {
-            "ssl_context": _tls(),
-            "ssl_incoming_bio_size": TLS_BUFFER,
-            "ssl_outgoing_bio_size": TLS_BUFFER,
-        }
+        secure = {"ssl_context": _tls()}
     socket = PicowsSocket(FROM_MODEL, MODEL_STRAIN)
     try:
         async with asyncio.timeout(address.within):
@@ -199,6 +196,7 @@ async def dial(address: Address) -> Socket:
 @cache
 def _tls() -> ssl.SSLContext:
     """One context for all calls: reading the certificate authorities takes longer than a handshake."""
+    SSL_BIO_SIZE_DEFAULTS.update(TLS_BUFFERS)  # as an argument of one connection it takes 16 KiB and more
     return ssl.create_default_context()
 
 
