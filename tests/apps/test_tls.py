@@ -106,5 +106,14 @@ def test_a_connection_holds_no_buffer_for_a_whole_record(trusted: ssl.SSLContext
         tracemalloc.stop()
 
 
+def test_a_connection_holds_nothing_of_the_certificate_that_it_was_shown(trusted: ssl.SSLContext) -> None:
+    async def scenario() -> None:
+        async with opened(trusted) as (_, socket):
+            assert isinstance(socket, on_picows.PicowsSocket)
+            assert socket._transport.underlying_transport.get_extra_info("peercert") == {}
+
+    run(scenario)
+
+
 def _of_tls(trace: tracemalloc.Trace) -> bool:
     return "aiofastnet" in trace.traceback[0].filename

@@ -477,6 +477,17 @@ def test_a_stream_holds_nothing_of_the_request_that_it_came_with(monkeypatch: py
 
 
 @pytest.mark.parametrize("side", SIDES)
+def test_an_open_socket_holds_no_headers(side: str) -> None:
+    async def scenario() -> None:
+        async with SIDES[side]("picows") as opened, opened() as (_, socket):
+            assert isinstance(socket, on_picows.PicowsSocket)
+            transport = socket._transport
+            assert (dict(transport.request.headers), dict(transport.response.headers)) == ({}, {})
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("side", SIDES)
 def test_a_closed_socket_needs_no_collector(side: str) -> None:
     """Its buffers go as it closes: whoever heard it, and whoever of the two closed it."""
 

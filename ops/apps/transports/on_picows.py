@@ -77,6 +77,8 @@ class PicowsSocket(Socket, picows.WSListener):
         self._transport = transport
         self.send = partial(transport.send, _TEXT)  # type: ignore[method-assign]  # no frame of Python for one
         transport.underlying_transport.set_write_buffer_limits(high=self._strain)
+        for handshake in (transport.request, transport.response):
+            handshake.headers.clear()  # picows keeps both as long as the connection
         self._open = True
         if self._abandoned:
             self._abort()
@@ -186,7 +188,9 @@ async def dial(address: Address) -> Socket:
     except Exception as problem:
         socket.abandon()
         raise why_not_opened(problem, address.within) from None
-    wire = transport.underlying_transport.get_extra_info("socket")
+    told = transport.underlying_transport.get_extra_info
+    (told("peercert") or {}).clear()  # it has been checked
+    wire = told("socket")
     if hasattr(sockets, "TCP_USER_TIMEOUT"):
         with suppress(OSError):  # closed as soon as it was open: who receives from it is told
             wire.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_USER_TIMEOUT, int(ACKNOWLEDGED_WITHIN * 1000))
