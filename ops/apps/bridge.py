@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import os
 import signal
 import socket
@@ -18,11 +17,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 
+from ops.apps import loop as event_loop
 from ops.apps.carrier import Carrier
 from ops.apps.listener import Take, listener
 from ops.apps.notify import notify, tell_calls
@@ -33,7 +34,9 @@ from ops.config import Settings
 from ops.journal import write as journal
 from ops.vendors.openai import wire
 
-COLLECTED_AFTER = (20_000, 20, 50)  # objects, and rounds of the younger generations
+if TYPE_CHECKING:
+    from ops.apps.workers import Workers
+
 LAST_WORDS = 3.0  # seconds for calls that were ended at once to close their sockets
 
 log = journal.logger(__name__)
@@ -82,10 +85,12 @@ async def orphaned(bridge: Switchboard, server: uvicorn.Server) -> None:
 
 async def serve(settings: Settings, given: socket.socket | None = None, orders: int | None = None) -> None:
     """Serves until SIGTERM and the end of the last call; a second SIGTERM ends it at once."""
-    bridge, server, _ = public_port(settings)
+    bridge, server, carrier = public_port(settings)
     loop = asyncio.get_running_loop()
-    background = [loop.create_task(bridge.follow_public_url()), loop.create_task(bridge.watch_the_loop())]
-    background.append(loop.create_task(tell_calls(bridge.live)))
+    looks = (bridge.follow_public_url(), event_loop.watch(bridge.gauges.lags), tell_calls(bridge.live))
+    background = [loop.create_task(look) for look in looks]
+    if not isinstance(carrier, Carrier):
+        background.append(loop.create_task(carrier.run()))
 
     told = {"signal": 0, "keeper": 0}  # how often to stop; the same order may come both ways
 
@@ -109,10 +114,7 @@ async def serve(settings: Settings, given: socket.socket | None = None, orders: 
         loop.add_signal_handler(number, on_stop, "signal")
     if orders is not None:
         loop.add_reader(orders, on_orders, orders)
-    # What is alive now stays, and a frame leaves no cycles: the collector need not stop the calls so often.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECTED_AFTER)
+    event_loop.collect_seldom()
     log.success("service.started", f"The bridge listens on port {settings.websocket_port}.")
     try:
         await server.serve([given] if given is not None else None)
@@ -125,7 +127,7 @@ async def serve(settings: Settings, given: socket.socket | None = None, orders: 
         bridge.book.close()
 
 
-def public_port(settings: Settings) -> tuple[Switchboard, uvicorn.Server, Carrier]:
+def public_port(settings: Settings) -> tuple[Switchboard, uvicorn.Server, Carrier | Workers]:
     """The switchboard, the server of the one port on which strangers may try, and who carries the calls."""
     bridge = Switchboard(settings)
     carrier, streams, take = _carried(bridge)
@@ -166,9 +168,14 @@ class Here:
         await self.carrier.attend(socket, Stream(self.bridge, socket.peer))
 
 
-def _carried(bridge: Switchboard) -> tuple[Carrier, list[WebSocketRoute], Take | None]:
+def _carried(bridge: Switchboard) -> tuple[Carrier | Workers, list[WebSocketRoute], Take | None]:
     """Who carries the calls, on the library of the settings, and how the phone's streams get there."""
     settings = bridge.settings
+    if settings.websocket_workers > 1:
+        from ops.apps.workers import Workers
+
+        workers = Workers(bridge, wire.__name__)
+        return workers, [], workers.take
     if settings.websocket_library == "picows":
         from ops.apps.transports import on_picows
 
@@ -187,6 +194,9 @@ def main() -> None:
     parser.add_argument("--fd", type=int, help="a listening socket to serve on, in place of one of our own")
     parser.add_argument("--orders", type=int, help="a pipe: a byte to stop, its end when the keeper is gone")
     options = parser.parse_args()
+    for handle in (options.fd, options.orders):
+        if handle is not None:
+            os.set_inheritable(handle, False)  # a worker that had the port would keep it from others
     given = socket.socket(fileno=options.fd) if options.fd is not None else None
     settings = Settings.load(Path.cwd(), files=False)
     journal.setup("websocket-server", settings.logs, level=settings.log_level, secrets=settings.secrets)

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 LATENCY = (0.3, 0.5, 0.8, 1.0, 1.3, 1.8, 2.5, 3.0, 5.0, 10.0)  # seconds
 STOP = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
 
@@ -30,6 +32,13 @@ class Histogram:
                 self.counts[index] += 1
 
 
+class Pulse(Struct, frozen=True, tag=True):
+    """A worker lives: how late its loop is, in seconds at the 95th percentile, and its tasks."""
+
+    lag: float
+    tasks: int
+
+
 class Gauges:
     """Everything that `/metrics` shows."""
 
@@ -41,6 +50,7 @@ class Gauges:
         )
         self.tokens: dict[str, float] = {}
         self.lags: deque[float] = deque(maxlen=600)  # the last minute, ten a second
+        self.elsewhere: dict[int, Pulse] = {}  # the workers', by process
 
     def measure(self, series: str, value: float = 1.0, label: str = "") -> None:
         """Take one number."""
@@ -61,7 +71,11 @@ class Gauges:
 
     def text(self, now: Mapping[str, float]) -> str:
         """The metrics page; `now` holds what is true at this moment, such as live calls."""
-        lines = [*_rows("gauge", {**now, "loop_lag_p95_seconds": round(self.lag_p95, 6)})]
+        workers = self.elsewhere.values()
+        lag = max(self.lag_p95, *(worker.lag for worker in workers), 0.0)
+        tasks = now.get("tasks", 0) + sum(worker.tasks for worker in workers)
+        here = {**now, "tasks": tasks, "workers": len(workers), "loop_lag_p95_seconds": round(lag, 6)}
+        lines = [*_rows("gauge", here)]
         lines += _rows("counter", {f"{name}_total": value for name, value in self.counters.items()})
         lines += _histogram("turn_latency_seconds", self.turn_latency)
         lines += _histogram("barge_in_stop_seconds", self.barge_in_stop)

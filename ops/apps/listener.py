@@ -26,6 +26,13 @@ def is_media(asked: bytes, media_path: str) -> bool:
     return asked == media_path.encode()
 
 
+def signatures_of(head: bytes) -> list[str]:
+    """Every `X-Twilio-Signature` of a request that was taken."""
+    lines = head.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]
+    headers = (line.partition(b": ") for line in lines)
+    return [value.decode("latin-1") for name, _, value in headers if name == b"x-twilio-signature"]
+
+
 class Strangers:
     """The connections that are slow to show a whole request, the oldest first, and their addresses."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.routing import Route, WebSocketRoute
 
@@ -54,6 +54,7 @@ class Switchboard:
         self.lost: dict[str, float] = {}  # calls whose stream broke, and until when each is waited for
         self.idle = asyncio.Event()
         self.draining = False
+        self.ailments: list[Callable[[], str | None]] = []  # of others, who are asked each time
         self.views = Views(self)
         self.webhooks = Webhooks(self)
         self._ailing_until = 0.0
@@ -71,7 +72,7 @@ class Switchboard:
             return "the model could not be had for a call a moment ago"
         if self.book.failing:
             return "the disk does not take the calls' files: a call could not be resumed"
-        return None
+        return next(filter(None, (ailment() for ailment in self.ailments)), None)
 
     def refused(self, peer: str, reason: str, path: str = "") -> None:
         """Somebody was not let in: counted, and told in the log alone."""
@@ -165,14 +166,6 @@ class Switchboard:
                 log.info("tunnel.origin", f"The public URL is {origin}.", url=origin, was=self.door.origin)
                 self.door.origin = origin
             await asyncio.sleep(2.0 if origin else 0.25)
-
-    async def watch_the_loop(self) -> None:
-        """Measures how late the event loop is, ten times a second."""
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + 0.1
-            await asyncio.sleep(0.1)
-            self.gauges.lags.append(max(0.0, loop.time() - due))
 
     def routes(self) -> list[Route | WebSocketRoute]:
         """Every path; those that are not public answer 404 to anyone but this machine."""

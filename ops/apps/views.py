@@ -27,6 +27,7 @@ class Views:
     def __init__(self, bridge: Switchboard) -> None:
         self._bridge = bridge
         self._watchers: set[asyncio.Queue[str]] = set()
+        self.on_watched: Callable[[bool], None] = lambda wanted: None  # hears of each change
 
     def routes(self) -> list[Route | WebSocketRoute]:
         """All of them; `/health` alone answers strangers."""
@@ -86,6 +87,7 @@ class Views:
         await socket.accept()
         waiting: asyncio.Queue[str] = asyncio.Queue(BEHIND)
         self._watchers.add(waiting)
+        self.on_watched(True)
         gone = asyncio.ensure_future(_until_gone(socket))
         try:
             while not gone.done():
@@ -99,7 +101,13 @@ class Views:
             pass
         finally:
             self._watchers.discard(waiting)
+            self.on_watched(self.watched)
             gone.cancel()
+
+    @property
+    def watched(self) -> bool:
+        """Whether somebody wants to see the messages of the model."""
+        return bool(self._watchers)
 
     def watch(self, call_sid: str) -> Callable[[str | bytes], None]:
         """Takes one call's messages of the model for those who watch."""

@@ -40,6 +40,12 @@ _TIMES = "How long to wait, in seconds, and how often to try again"
 _BRIDGE = "The bridge"
 _LOGS = "Logs and environment"
 _CAPS = "Caps: what a stranger, a runaway call or a mistake can cost at most"
+_ONE_WORKER = Fault(
+    "WEBSOCKET_WORKERS",
+    "Expected WEBSOCKET_LIBRARY=picows where WEBSOCKET_WORKERS is more than 1, got websockets: the reference "
+    "cannot take over a connection from another process.",
+    "leave out WEBSOCKET_LIBRARY, or set WEBSOCKET_WORKERS=1",
+)
 _port = values.whole_number(1, 65535)
 _seconds = values.amount(0.1, 86_400, "seconds")
 _tries = values.whole_number(0, 100)
@@ -149,6 +155,12 @@ class Settings:
         values.choice("picows", "websockets"),
         "picows",
     )
+    websocket_workers: int = _var(
+        _BRIDGE,
+        "processes that carry the calls' audio, where one core is not enough; 1: the bridge itself",
+        values.whole_number(1, 64),
+        1,
+    )
     log_level: str = _var(
         _LOGS,
         "DEBUG, INFO, SUCCESS, WARNING or ERROR",
@@ -246,6 +258,8 @@ def _load(root: Path, environ: Mapping[str, str], mode: Mode, files: bool) -> Se
     if mode == "offline":
         texts = {name: text for name, text in texts.items() if not vendors.reaches_out(name, text.value)}
     parsed = sources.parse(texts, known, faults, warnings)
+    if parsed.get("websocket_workers", 1) > 1 and parsed.get("websocket_library") == "websockets":
+        faults.append(_ONE_WORKER)
     modes = vendors.modes(texts, parsed, known, faults, live=mode == "live")
     if files:
         sources.open_secret_files(

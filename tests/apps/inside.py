@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import uvicorn
 import uvloop
@@ -17,8 +19,9 @@ from websockets.asyncio.server import serve
 from ops.apps.bridge import public_port
 from ops.apps.carrier import Carrier
 from ops.apps.switchboard import Switchboard
+from ops.apps.workers import Workers
 from ops.config import Settings
-from tests.apps.test_bridge import Bridge, Model
+from tests.apps.test_bridge import REPOSITORY, Bridge, Model
 
 
 @dataclass
@@ -27,7 +30,7 @@ class Inside(Bridge):
 
     bridge: Switchboard
     server: uvicorn.Server
-    carrier: Carrier
+    carrier: Carrier | Workers
 
 
 @asynccontextmanager
@@ -46,10 +49,29 @@ async def inside(root: Path, model: Model | None = None, **settings: str) -> Asy
             server.config.load()
             server.lifespan = server.config.lifespan_class(server.config)
             await server.startup([listening])
-            try:
-                yield Inside(port, root, model, account, token, bridge, server, carrier)
-            finally:
-                await _ended(bridge, server)
+            async with running(carrier, environ):
+                try:
+                    yield Inside(port, root, model, account, token, bridge, server, carrier)
+                finally:
+                    await _ended(bridge, server)
+
+
+@asynccontextmanager
+async def running(carrier: Carrier | Workers, environ: dict[str, str]) -> AsyncIterator[None]:
+    """The workers where there are several: processes, which get their settings by the environment."""
+    if isinstance(carrier, Carrier):
+        yield
+        return
+    with patch.dict(os.environ, {"PYTHONPATH": str(REPOSITORY), **environ}):
+        keeping = asyncio.create_task(carrier.run())
+        try:
+            async with asyncio.timeout(10):
+                while len(carrier.bridge.gauges.elsewhere) < carrier.bridge.settings.websocket_workers:
+                    await asyncio.sleep(0.01)
+            yield
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
 
 
 async def _ended(bridge: Switchboard, server: uvicorn.Server) -> None:

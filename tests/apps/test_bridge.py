@@ -140,8 +140,10 @@ class Bridge:
             return await http.get(f"{self.origin}/health", headers=headers)
 
     def journal(self, call_sid: str) -> list[dict[str, Any]]:
+        """A call's records in the order of their time: several processes write them."""
         path = self.root / "logs/calls" / call_sid / "journal.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        return sorted(rows, key=lambda row: str(row["ts"]))
 
 
 @dataclass

@@ -18,6 +18,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
+from ops.apps.worker import PULSE
 from tests.apps.test_bridge import Model, World, new_call, world
 
 SPEECH = bytes([0x50, 0x53, 0x4F, 0xD1, 0xD2]) * 32
@@ -95,16 +96,21 @@ async def talk(one: World, call: int, frames: int) -> tuple[int, int, int]:
     return len(mine), int(mine != sorted(set(mine))), len(heard) - len(mine)
 
 
+WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
+
+
+@WORKERS
 @pytest.mark.timeout(300)
 def test_no_call_hears_another(
-    root: Path, free_ports: Callable[[int], list[int]], request: pytest.FixtureRequest
+    workers: str, root: Path, free_ports: Callable[[int], list[int]], request: pytest.FixtureRequest
 ) -> None:
     """Each call's audio bears its name; each hears all of its own, in order, and nothing of another's."""
     long = bool(request.config.getoption("--long"))
     calls, frames = (100, 1500) if long else (20, 60)
 
     async def scenario() -> None:
-        many = {"MAX_UNAUTHENTICATED_PER_ADDRESS": "1000"}  # a busy machine is slow to show its requests
+        # a busy machine is slow to show its requests
+        many = {"MAX_UNAUTHENTICATED_PER_ADDRESS": "1000", "WEBSOCKET_WORKERS": workers}
         async with world(root, *free_ports(1), model=Echo(), **many) as one:
             heard = await asyncio.gather(*(talk(one, call, frames) for call in range(calls)))
             assert heard == [(frames, 0, 0)] * calls
@@ -138,26 +144,29 @@ async def pass_by(one: World, dice: random.Random) -> None:
 
 
 async def settled(one: World) -> dict[str, float]:
-    """What the bridge's process holds when no call is live."""
+    """What the bridge's processes hold when no call is live."""
     await one.model.until(lambda: one.model.open == 0)
     async with asyncio.timeout(10):
         while (await one.health()).json()["live_calls"]:
             await asyncio.sleep(0.02)
+    processes = psutil.Process(one.process.pid).children(recursive=True)
+    if len(processes) > 1:
+        await asyncio.sleep(1.1 * PULSE)  # until the workers have told of their tasks
     async with httpx.AsyncClient(trust_env=False, verify=False) as http:
         page = (await http.get(f"{one.origin}/metrics")).text
-    (bridge,) = psutil.Process(one.process.pid).children()
     tasks = next(line for line in page.splitlines() if line.startswith("voice_tasks "))
     return {
-        "files": bridge.num_fds(),
-        "threads": bridge.num_threads(),
+        "files": sum(one.num_fds() for one in processes),
+        "threads": sum(one.num_threads() for one in processes),
         "tasks": float(tasks.split()[1]),
-        "mb": bridge.memory_info().rss / 1e6,
+        "mb": sum(one.memory_info().rss for one in processes) / 1e6,
     }
 
 
+@WORKERS
 @pytest.mark.timeout(900)
 def test_calls_that_come_and_go_leave_nothing(
-    root: Path, free_ports: Callable[[int], list[int]], request: pytest.FixtureRequest
+    workers: str, root: Path, free_ports: Callable[[int], list[int]], request: pytest.FixtureRequest
 ) -> None:
     """Six ways to come and go, ten at once: no task, file, thread or session of the model is left, memory is flat.
     With --long as many as an hour of a busy line."""
@@ -166,7 +175,7 @@ def test_calls_that_come_and_go_leave_nothing(
 
     async def scenario() -> None:
         dice = random.Random(5)
-        caps = {"MAX_SIGNED_CALLS_PER_HOUR": "100000", "LOG_LEVEL": "ERROR"}
+        caps = {"MAX_SIGNED_CALLS_PER_HOUR": "100000", "LOG_LEVEL": "ERROR", "WEBSOCKET_WORKERS": workers}
         async with world(root, *free_ports(1), model=Echo(), **caps) as one:
 
             async def churn(calls: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ops.apps.gauges import Gauges
+from ops.apps.gauges import Gauges, Pulse
 
 
 def test_the_page_is_prometheus_text() -> None:
@@ -22,6 +22,11 @@ def test_the_page_is_prometheus_text() -> None:
     assert "voice_reconnects_total 1\n" in text
     assert "voice_live_calls 3\n" in text
     assert "voice_loop_lag_p95_seconds 0.001\n" in text
+    gauges.elsewhere = {1: Pulse(0.25, 7), 2: Pulse(0.002, 8)}
+    of_all = gauges.text({"live_calls": 3, "tasks": 10})
+    assert "voice_loop_lag_p95_seconds 0.25\n" in of_all  # the worst
+    assert "voice_tasks 25\n" in of_all
+    assert "voice_workers 2\n" in of_all
     types = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
     assert len(types) == len(set(types))
     assert all(name.startswith("voice_") for name in types)

@@ -164,12 +164,15 @@ def test_sigterm_drains(root: Path, free_ports: Callable[[int], list[int]]) -> N
     asyncio.run(scenario())
 
 
-def test_a_live_call_may_come_back_in_a_drain(root: Path, free_ports: Callable[[int], list[int]]) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_live_call_may_come_back_in_a_drain(
+    workers: str, root: Path, free_ports: Callable[[int], list[int]]
+) -> None:
     """The stream of the last live call breaks after SIGTERM: the bridge waits for it, gives it another stream, and
     still gives none to a call that it never had; it leaves at once after the hang-up."""
 
     async def scenario() -> None:
-        async with world(root, *free_ports(1)) as one:
+        async with world(root, *free_ports(1), WEBSOCKET_WORKERS=workers) as one:
             sid = new_call()
             async with one.talking(sid) as phone:
                 await told_to_drain(one)

@@ -108,6 +108,16 @@ def test_api_key_and_secret_come_together(root: Path, lacking: str) -> None:
     assert lacking in faults(root, twilio() | pair)
 
 
+def test_the_reference_has_no_workers(root: Path) -> None:
+    """Several worker processes need the library that can take over a connection; one is as good as none."""
+    told = faults(root, {"WEBSOCKET_WORKERS": "2", "WEBSOCKET_LIBRARY": "websockets"})
+    assert list(told) == ["WEBSOCKET_WORKERS"]
+    assert "Expected WEBSOCKET_LIBRARY=picows" in told["WEBSOCKET_WORKERS"]
+    assert "got websockets" in told["WEBSOCKET_WORKERS"]
+    assert Settings.load(root, {"WEBSOCKET_WORKERS": "1", "WEBSOCKET_LIBRARY": "websockets"})
+    assert Settings.load(root, {"WEBSOCKET_WORKERS": "2"}).websocket_workers == 2
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "your_auth_token", "sk-your-key-here", "<token>", "xxxxxxxx", "changeme", "ACxxxxxxxxxxxxxxxx"],

@@ -82,3 +82,26 @@ def test_a_hop_that_is_missing_is_named(project: Project) -> None:
     failed = [finding for finding in document["findings"] if finding["status"] == "fail"]
     assert any("model.ready" in finding["summary"] + finding["id"] for finding in failed), failed
     assert all(finding["fix"] for finding in failed)
+
+
+def test_workers_belong_to_their_service(project: Project) -> None:
+    """With several processes that carry calls, `status` finds nothing wrong, also when one was killed, and
+    `cleanup` ends them with their service: nothing is left."""
+    environ = {"WEBSOCKET_WORKERS": "2"}
+    assert project.inv("start", **environ).returncode == 0
+    keeper = next(
+        row["pid"]
+        for row in project.json("status", **environ)["data"]["services"]
+        if row["name"] == "websocket-server"
+    )
+    (bridge,) = psutil.Process(keeper).children()
+    first, second = bridge.children()
+    first.kill()
+    psutil.wait_procs([first], 5)
+    status = project.json("status", **environ)
+    assert status["exit_code"] == 0, status["findings"]
+    cleanup = project.json("cleanup", **environ)
+    assert cleanup["data"]["left"] == []
+    ended = {row["pid"]: row["name"] for row in cleanup["data"]["receipt"]}
+    assert ended[second.pid] == ended[bridge.pid] == "websocket-server"
+    assert not second.is_running()

@@ -204,6 +204,12 @@ def _tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
+def refuse(transport: asyncio.Transport, status: int) -> None:
+    """Answer a handshake that is not let in, as a `PhoneDoor` does."""
+    transport.write(picows.WSUpgradeResponse.create_error_response(status, b"").to_bytes())
+    transport.close()
+
+
 class PhoneDoor:
     """Takes over the connections on which a phone's stream asks to be let in."""
 
