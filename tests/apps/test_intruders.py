@@ -16,7 +16,7 @@ from tests.apps.controls.call import heard, media
 from tests.apps.controls.stream import let_in, shown, ticket_of
 from tests.apps.controls.webhook import fails, form_of
 from tests.apps.inside import Inside, inside, run
-from tests.apps.test_bridge import FRAME, close_code, new_call
+from tests.apps.test_bridge import FRAME, Bridge, close_code, new_call
 from tests.apps.test_forgeries import Forgery, ask
 
 HANDSHAKE = (
@@ -45,7 +45,7 @@ def test_a_crowd_of_strangers_opens_nothing(root: Path) -> None:
     run(scenario)
 
 
-def odd_starts(one: Inside, sid: str, ticket: str) -> dict[str, str]:
+def odd_starts(one: Bridge, sid: str, ticket: str) -> dict[str, str]:
     """Start messages of which something is not as Twilio writes it."""
     right = one.start(sid, ticket)
     return {

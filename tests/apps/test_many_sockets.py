@@ -1,4 +1,4 @@
-"""A thousand connections that trickle, beside twenty calls: nobody notices, and none of them stays."""
+"""A thousand sockets of strangers beside twenty calls: nobody notices, and none of them stays."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import psutil
 import pytest
 
 from ops.apps.listener import HEADERS_WITHIN
-from tests.apps.test_bridge import World, new_call, next_event, world
+from tests.apps.test_bridge import World, close_code, new_call, next_event, world
 from tests.apps.test_crowd import Echo, begin, frame, talk
+from tests.apps.test_intruders import odd_starts
 
 HEADERS = b"POST /twiml HTTP/1.1\r\nHost: x\r\nX-Slow: "
 BODY = b"POST /twiml HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\nCallSid="
@@ -24,6 +25,7 @@ UNREAD = b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\nCal
 HANDSHAKE = b"GET /call HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Slow: "
 SECONDS = 14.0  # longer than any of them may stay
 PEAK = 30.0  # MB, with all of them there at once
+GROWN = 20.0  # MB, by a thousand messages that are none
 ANSWERED = 0.5  # seconds, by 95 of 100; Twilio waits for 15
 
 
@@ -141,3 +143,47 @@ def test_a_thousand_slow_sockets_beside_twenty_calls(
             assert bridge.num_fds() <= files
 
     asyncio.run(scenario())
+
+
+@pytest.mark.timeout(120)
+def test_a_thousand_bombs_beside_twenty_calls(
+    root: Path, free_ports: Callable[[int], list[int]], request: pytest.FixtureRequest, descriptors: None
+) -> None:
+    """Signed streams that all at once begin with a message too long, too deep, or otherwise none: each closes its
+    own socket alone."""
+    if not request.config.getoption("--long"):
+        pytest.skip("with --long: a quarter of a minute, on both cores")
+
+    async def scenario() -> None:
+        many = {"MAX_LIVE_CALLS": "2000", "MAX_UNAUTHENTICATED_PER_ADDRESS": "1000"}
+        async with world(root, *free_ports(1), model=Echo(), **many) as one:
+            (bridge,) = psutil.Process(one.process.pid).children()
+            sid = new_call()
+            bombs = bombs_of(one, sid, await one.ticket(sid))
+            calls = [asyncio.create_task(talk(one, call, 500)) for call in range(20)]
+            await asyncio.sleep(1.0)
+            phones = []
+            for _ in range(20):
+                phones += await asyncio.gather(*(one.stream() for _ in range(50)))
+            before = bridge.memory_info().rss / 1e6
+            thrown = (phone.send(bombs[n % len(bombs)], text=True) for n, phone in enumerate(phones))
+            await asyncio.gather(*thrown)
+            codes = await asyncio.gather(*(close_code(phone) for phone in phones))
+            grown = bridge.memory_info().rss / 1e6 - before
+            told = {code: codes.count(code) for code in set(codes)}
+            assert await asyncio.gather(*calls) == [(500, 0, 0)] * 20
+            print(f"1000 bombs: closed with {told}; {before:.1f} MB before, {grown:.1f} MB more")
+            assert set(codes) == {1007, 1008, 1009}
+            assert grown < GROWN
+            assert one.model.connections == 20
+
+    asyncio.run(scenario())
+
+
+def bombs_of(one: World, sid: str, ticket: str) -> list[bytes]:
+    """Messages that are no start."""
+    right = one.start(sid, ticket)
+    odd = list(odd_starts(one, sid, ticket).values())
+    odd += [right[:-1] + f',"x":{number}}}' for number in ("NaN", "-Infinity", "1e")]
+    odd += [right.replace("8000", "9" * 5000)]
+    return [*(text.encode() for text in odd), b'{"event":"start","x":"\xff"}']
