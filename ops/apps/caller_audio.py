@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections import deque
+
+from ops.apps.frame_ring import FrameRing
 
 KEPT = 500  # frames, ten seconds: while the model is away
 PRE_ROLL = 50  # frames kept while no turn is open: the model may tell late that the caller speaks
@@ -22,7 +23,7 @@ class CallerAudio:
 
     def __init__(self) -> None:
         self._away: list[str] = []
-        self._turn: deque[str] = deque(maxlen=PRE_ROLL)
+        self._turn = FrameRing(PRE_ROLL)
         self._sent = 0  # frames, ever: the number of the next one
         self._begins: dict[
             str, int
@@ -42,11 +43,17 @@ class CallerAudio:
 
     def sent(self, payload: str) -> bool:
         """A frame that the present session got; whether it is one to be looked at."""
-        if self.turn_open and len(self._turn) >= TURN:
-            self.overflowed = True
-        self._turn.append(payload)
+        self._turn.add(payload)
         self._sent += 1
-        return not self._sent % LOOK
+        if self._sent % LOOK:
+            return False
+        ring = self._turn
+        if self.turn_open and ring.room - ring.taken < LOOK:  # no room until the next look
+            if ring.room == TURN:
+                self.overflowed = True
+            else:
+                self._turn = ring.moved(ring.taken, min(2 * ring.room, TURN))
+        return True
 
     def open_turn(self, before: int, item_id: str = "") -> None:
         """The caller speaks, since `before` frames ago: from there on, every frame may be needed again."""
@@ -54,7 +61,7 @@ class CallerAudio:
         if not self.turn_open:
             self.turn_open, self.overflowed = True, False
             self._begins.clear()
-            self._turn = deque(self._from(begins), maxlen=TURN)
+            self._turn = self._turn.moved(self._sent - begins, 2 * PRE_ROLL)
         self._begins.setdefault(item_id, begins)
         self.speaking, self._quiet = True, 0
 
@@ -82,19 +89,15 @@ class CallerAudio:
             self.close_turn()
             return
         self._begins = {item: self._begins[item] for item in later}
-        begins = self._begins[later[0]]
-        self.overflowed = begins < self._sent - len(self._turn)
-        self._turn = deque(self._from(begins), maxlen=TURN)
+        frames = self._sent - self._begins[later[0]]
+        self.overflowed = frames > self._turn.held
+        self._turn = self._turn.moved(frames, self._turn.room)
 
     def close_turn(self) -> None:
         """The turn is answered, or its words are known."""
         self.turn_open = self.speaking = False
         self._begins.clear()
-        self._turn = deque(list(self._turn)[-TAIL:], maxlen=PRE_ROLL)
-
-    def _from(self, begins: int) -> list[str]:
-        """What is kept of the frames since this one."""
-        return list(self._turn)[max(0, begins - (self._sent - len(self._turn))) :]
+        self._turn = self._turn.moved(TAIL, PRE_ROLL)
 
     def take(self, *, turn: bool) -> list[str]:
         """What a new session must hear: what came meanwhile, with `turn` after the whole open turn.
@@ -102,10 +105,10 @@ class CallerAudio:
         With no turn open, after the last moments too: the caller may have begun to speak in them, and the
         session that heard it was lost before it said so.
         """
-        frames = [*self._turn, *self._away] if turn or not self.turn_open else self._away
+        frames = [*self._turn.last(TURN), *self._away] if turn or not self.turn_open else self._away
         self.speaking = turn
         self._away = []
-        self._turn.clear()
+        self._turn = FrameRing(self._turn.room)
         self._begins.clear()
         return frames
 
