@@ -6,7 +6,6 @@ phone's buffer, so that a barge-in can stop it at once and tell the model what w
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 
 from msgspec import Struct
@@ -37,7 +36,7 @@ class Answer:
     heard_at: float = 0.0  # when that was, or when the first frame was due to sound; in seconds
     closed: bool = False  # nothing more of it will be produced
     complete: bool = False  # nor of the whole answer that it belongs to
-    marks: deque[tuple[str, float]] = field(default_factory=deque)  # still out: the name, and its millisecond
+    marks: list[tuple[str, float]] = field(default_factory=list)  # still out: the name, and its millisecond
 
     def played(self, now: float) -> float:
         """Milliseconds heard by `now`: the clock since the last mark, but never past a mark that is
@@ -79,8 +78,9 @@ class Playout:
     def __init__(self, lead: float = 0.4) -> None:
         self.ends_at = 0.0  # when everything sent so far will have been played, in seconds
         self._lead = lead
-        self._answers: deque[Answer] = deque()  # not yet heard to the end, the oldest first
-        self._queue: deque[tuple[Answer, str, float]] = deque()  # not yet sent, its milliseconds last
+        # Few, so lists: an empty deque would hold 800 bytes.
+        self._answers: list[Answer] = []  # not yet heard to the end, the oldest first
+        self._queue: list[tuple[Answer, str, float]] = []  # not yet sent, its milliseconds last
         self._count = 0
         self._broken_off: tuple[str, float] = ("", 0.0)  # an item that ran dry, and its milliseconds so far
 
@@ -127,7 +127,7 @@ class Playout:
         """What to send now."""
         sends = []
         while self._queue and self.ends_at - now < self._lead:
-            answer, payload, duration = self._queue.popleft()
+            answer, payload, duration = self._queue.pop(0)
             before = self.ends_at
             sounds_at = now if now > before else before
             self.ends_at = sounds_at + duration / 1000
@@ -177,7 +177,7 @@ class Playout:
         answer = self._answers[0] if self._answers else None
         if answer is None or not answer.marks or answer.marks[0][0] != name:
             return False  # of an answer that was cut: marks come back on `clear` too
-        answer.heard, answer.heard_at = answer.marks.popleft()[1], now
+        answer.heard, answer.heard_at = answer.marks.pop(0)[1], now
         return self._heard_out()
 
     def completed(self) -> bool:
@@ -206,5 +206,5 @@ class Playout:
     def _heard_out(self) -> bool:
         if not self._answers or not self._answers[0].heard_out:
             return False
-        self._answers.popleft()
+        del self._answers[0]
         return True

@@ -38,7 +38,7 @@ READ_BUFFER = 2048  # bytes, at first: a frame of 20 ms has 400, and each call h
 _TEXT, _CLOSE = picows.WSMsgType.TEXT, picows.WSMsgType.CLOSE
 # Bytes, from the model and to it. They need not hold a whole record: until all of one has come, OpenSSL
 # keeps what there is in 17 kB that it gives back, so that one such piece of memory serves all calls.
-TLS_BUFFERS = {"ssl_incoming_bio_size": 4096, "ssl_outgoing_bio_size": 2048}
+TLS_BUFFERS = {"ssl_incoming_bio_size": 2048, "ssl_outgoing_bio_size": 2048}
 _SILENT_LOG = logging.Logger("picows", logging.CRITICAL + 1)  # what strangers send is told once, by us
 _OUR_VERDICTS = frozenset((1002, 1007, 1009))  # the other side broke the protocol
 _NOBODY = asyncio.Protocol()
