@@ -21,10 +21,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from ops.apps import messages
 from ops.apps.callbook import Callbook, Page
-from ops.apps.carriage import Admission, Live, Standing
+from ops.apps.carriage import Admission, Standing
 from ops.apps.dialogue import Said, Used
 from ops.apps.session import LOST
-from ops.apps.streams import Stream
 from ops.apps.tickets import Terms
 from ops.apps.worker import DistantDesk
 from ops.apps.workers import Workers
@@ -358,33 +357,24 @@ def test_watchers_see_the_calls_of_all_workers(root: Path) -> None:
     run(scenario)
 
 
-def test_an_order_may_come_with_the_admission(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call that is told to end in the moment in which it gets its stream ends as any other."""
-    accept = Stream.accept
-
-    async def accept_and_end(
-        self: Stream, start: wire.Start, carry: Callable[[Admission], Live]
-    ) -> Live | None:
-        live = await accept(self, start, carry)
-        assert live is not None
-        live.end("at once")
-        return live
-
-    monkeypatch.setattr(Stream, "accept", accept_and_end)
+def test_an_order_may_come_with_the_admission() -> None:
+    """A call that is told to end in the moment in which it gets its stream ends like any other."""
+    ended: list[str] = []
 
     async def scenario() -> None:
-        async with inside(root, **TWO) as one, one.stream() as phone:
-            sid = new_call()
-            await phone.send(one.start(sid, await one.ticket(sid)))
-            assert await close_code(phone) == 1000
-            async with asyncio.timeout(5):
-                while one.bridge.live:
-                    await asyncio.sleep(0.001)
-            page = await one.bridge.book.read(sid)
-            assert page is not None
-            assert page.ended == "at once"
+        worker: Any = SimpleNamespace(tell=lambda news: None, desks={})
+        desk = worker.desks[1] = DistantDesk(worker, 1)
+        call: Any = SimpleNamespace(end=ended.append)
+        accepting = asyncio.create_task(desk.accept(START, lambda _: call))
+        await asyncio.sleep(0)
+        desk.hear(messages.sendable(1, Admission(Terms())))
+        desk.hear(messages.End(1, "at once"))
+        await accepting
+        await asyncio.sleep(0)
+        assert ended == ["at once"]
+        desk.over("at once")
 
-    run(scenario)
+    asyncio.run(scenario())
 
 
 def test_a_worker_that_dies_while_its_stream_is_accepted_has_no_call(
