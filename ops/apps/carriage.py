@@ -17,10 +17,11 @@ from ops.vendors.twilio import wire as twilio
 
 @dataclass(frozen=True)
 class Admission:
-    """A call that may have its stream: its terms, and where it came back, what was said before."""
+    """A call that may have its stream: its terms, and where it came back, what was said before (None: nothing
+    is known of it)."""
 
     terms: Terms
-    past: tuple[Entry, ...] = ()
+    past: tuple[Entry, ...] | None = None
     turns: int = 0
     resumed: bool = False
 

@@ -13,6 +13,7 @@ from ops.apps.dialect import Dialect
 from ops.apps.transports import Closed, Socket
 from ops.config import Settings
 from ops.journal import write as journal
+from ops.journal.hops import Hop
 from ops.vendors.twilio import wire as twilio
 
 START_WITHIN = 5.0  # seconds from the handshake to the start message
@@ -65,14 +66,18 @@ class Carrier:
         return None
 
     def _call(self, socket: Socket, start: twilio.Start, desk: Desk, admission: Admission) -> Call:
-        terms = admission.terms
+        terms, past = admission.terms, admission.past
+        log.hop(Hop.UPGRADED, "The media stream's handshake is rightly signed.")
+        log.hop(Hop.STARTED, "The media stream shows the ticket of its call.")
+        if past is not None:
+            log.hop(Hop.RESUMED, "The call came back with its history.", entries=len(past))
         return Call(
             socket, start, self.settings, agent_of(self.settings, self._toolbox, terms), self._dial,
             self._dialect,
             record=terms.record,
             folder=self.settings.logs / "calls" / start.call_sid,
             toolbox=self._toolbox,
-            past=admission.past,
+            past=past or (),
             turns=admission.turns,
             resumed=admission.resumed,
             remember=desk.remember,

@@ -10,8 +10,12 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
+from ops.journal import write as journal
+
 CHUNK = 64 * 1024  # bytes that are read at once
 _ROOM = socket.CMSG_SPACE(array("i").itemsize)  # the kernel gives no two messages' descriptors at once
+
+log = journal.logger(__name__)
 
 
 class Line:
@@ -74,7 +78,13 @@ class Line:
         *texts, self._came = (self._came + data).split(b"\n")
         for text in texts:
             if self._open:
-                self._hear(text)
+                self._take(text)
+
+    def _take(self, text: bytes) -> None:
+        try:
+            self._hear(text)
+        except Exception:  # the next one may be about another call
+            log.exception("line.failed", "A message of another process could not be taken.")
 
     def _write(self) -> None:
         self._loop.remove_writer(self._end)
@@ -86,7 +96,9 @@ class Line:
             except (BlockingIOError, InterruptedError):
                 self._loop.add_writer(self._end, self._write)
                 return
-            except OSError:  # the other end is gone; the reader hears it too
+            except OSError:  # nothing more can be said: whoever is there hears the end, and then we do
+                with suppress(OSError):
+                    self._end.shutdown(socket.SHUT_WR)
                 return
             _close(handle)
             self.waiting -= sent

@@ -32,7 +32,7 @@ class Admitted(Struct, frozen=True, tag=True):
 
     number: int
     terms: Terms | None = None
-    past: tuple[Mapping[str, Any], ...] = ()
+    past: tuple[Mapping[str, Any], ...] | None = None
     turns: int = 0
     resumed: bool = False
 
@@ -122,7 +122,7 @@ news_of = Decoder(News).decode
 
 def sendable(number: int, admission: Admission) -> Admitted:
     """An admission as a message."""
-    past = tuple(to_json(entry) for entry in admission.past)
+    past = None if admission.past is None else tuple(map(to_json, admission.past))
     return Admitted(number, admission.terms, past, admission.turns, admission.resumed)
 
 
@@ -130,4 +130,5 @@ def admission_of(message: Admitted) -> Admission | None:
     """What was sent; None for a refusal."""
     if message.terms is None:
         return None
-    return Admission(message.terms, tuple(of_json(message.past)), message.turns, message.resumed)
+    past = None if message.past is None else tuple(of_json(message.past))
+    return Admission(message.terms, past, message.turns, message.resumed)

@@ -16,8 +16,6 @@ from ops.apps.carriage import Admission, L
 from ops.apps.door import Refusal
 from ops.apps.session import LOST
 from ops.apps.tickets import Ticket
-from ops.journal import write as journal
-from ops.journal.hops import Hop
 from ops.vendors.twilio import wire as twilio
 
 if TYPE_CHECKING:
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
 
 DELIVERS = 1.0  # seconds without a frame after which a stream no longer counts as delivering
 WAY_BACK = 4.0  # seconds in which a call whose stream was lost must ask for another, or it is not waited for
-
-log = journal.logger(__name__)
 
 
 class Stream:
@@ -48,13 +44,11 @@ class Stream:
         if isinstance(ticket, Refusal):
             self.refused(ticket.reason)
             return None
-        log.hop(Hop.UPGRADED, "The media stream's handshake is rightly signed.")
-        log.hop(Hop.STARTED, "The media stream shows the ticket of its call.")
         bridge, sid = self._bridge, start.call_sid
         page: Page | None = await bridge.book.read(sid) if ticket.resumed else None
         if sid in bridge.live:  # two streams of one call came at once
             return None
-        past, turns = (page.entries, page.turns) if page else ((), 0)
+        past, turns = (page.entries, page.turns) if page else (None, 0)
         live = carry(Admission(ticket.terms, past, turns, ticket.resumed))
         bridge.live[sid] = live
         bridge.lost.pop(sid, None)
@@ -65,7 +59,6 @@ class Stream:
         if page is not None:
             bridge.book.add(sid, "resumed", {})
             bridge.gauges.measure("resumed")
-            log.hop(Hop.RESUMED, "The call came back with its history.", entries=len(page.entries))
         else:
             bridge.book.add(sid, "began", ticket.terms.to_json())
         return live

@@ -135,15 +135,15 @@ class Workers:
             try:
                 code = await self._one(post)
                 post.how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            except OSError as problem:
-                post.how = f"not started: {problem.strerror}"
+            except Exception as problem:  # such as no room for one more process
+                post.how = f"{type(problem).__name__}: {problem}"
             lived = time.monotonic() - post.began
             post.deaths = post.deaths + 1 if lived < QUICK else 1
             log.error("worker.died", f"A worker ended after {lived:.1f} s: {post.how}.", deaths=post.deaths)
             await asyncio.sleep(PAUSES[min(post.deaths, len(PAUSES)) - 1])
 
     async def _one(self, post: Post) -> int:
-        """The life of one worker, from its start; its exit code. Raises OSError."""
+        """The life of one worker, from its start; its exit code."""
         ours, theirs = socket.socketpair()
         with theirs:
             handle = theirs.fileno()

@@ -120,3 +120,31 @@ def test_the_other_end_hears_that_it_is_over() -> None:
         assert open_files() == before
 
     run(scenario)
+
+
+def test_a_text_that_cannot_be_taken_costs_no_other() -> None:
+    """An error over one of several that come together is logged, and the next are heard."""
+
+    async def scenario() -> None:
+        async with pair() as (here, there):
+            for text in (b"with", b"next"):  # the first one's descriptor is missing
+                here.line.send(text)
+            await there.until(lambda: bool(there.heard))
+            assert there.heard == [(b"next", None)]
+
+    run(scenario)
+
+
+def test_a_line_on_which_nothing_can_be_sent_is_over() -> None:
+    """What the kernel refuses is no silence that nobody notices: both ends hear that it is over."""
+
+    async def scenario() -> None:
+        async with pair() as (here, there):
+            there.line.send(b"before")
+            here.line.send(b"with", 1_000_000)  # no open file
+            await asyncio.wait_for(there.over.wait(), 10)
+            there.line.close()
+            await asyncio.wait_for(here.over.wait(), 10)
+            assert here.heard == [(b"before", None)]
+
+    run(scenario)

@@ -444,10 +444,11 @@ def test_a_desk_in_a_worker_tells_what_the_switchboard_must_know() -> None:
 def test_what_is_sent_arrives_as_it_was() -> None:
     """An admission with its terms and history, and a start message."""
     past = (Said("a", "caller", "When?", whole=True), Used("b", "hours", "{}", "nine"))
-    admission = Admission(Terms(record=True, voice="cedar"), past, 3, resumed=True)
-    order = messages.order_of(messages.encode(messages.sendable(7, admission)))
-    assert isinstance(order, messages.Admitted)
-    assert messages.admission_of(order) == admission
+    terms = Terms(record=True, voice="cedar")
+    for admission in (Admission(terms, past, 3, resumed=True), Admission(terms)):
+        order = messages.order_of(messages.encode(messages.sendable(7, admission)))
+        assert isinstance(order, messages.Admitted)
+        assert messages.admission_of(order) == admission
     for news in (messages.Shown(7, START), messages.Stands(7, Standing(0.5, None)), messages.Over(7, None)):
         assert messages.news_of(messages.encode(news)) == news
     taken = messages.Take(7, b"GET /call HTTP/1.1\r\n\r\n\x81\xff", "192.0.2.1")
