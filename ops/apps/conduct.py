@@ -58,6 +58,14 @@ class Conduct:
     one goes on with, and `turns` how many answers there were.
     """
 
+    __slots__ = (  # so many that without them each call would have a table of 1.5 kB for them
+        "_agent", "_ask_next", "_barged_in", "_began", "_cancelled", "_code", "_dialect", "_dialogue",
+        "_digits", "_digits_at", "_frame_at", "_frames", "_garbage", "_hear", "_heard_agent", "_item",
+        "_items", "_leaving", "_lines_said", "_model_proof", "_next_filler", "_origin", "_owed_since",
+        "_phone_proof", "_playout", "_probed", "_recording", "_recovery", "_response", "_resumed",
+        "_retry_at", "_spoke", "_waiting_since", "ended", "start", "tokens", "turns",
+    )  # fmt: skip
+
     def __init__(
         self,
         start: phone.Start,

@@ -34,6 +34,8 @@ LOST = "the media stream was lost"
 class Session(Turns):
     """The state of one call, from the stream's start message on."""
 
+    __slots__ = ()
+
     # What happens.
 
     def begin(self) -> list[Action]:

@@ -33,6 +33,8 @@ TRANSFER, HANG_UP = "transfer_to_agent", "hang_up"
 class Turns(Conduct):
     """A conversation under way."""
 
+    __slots__ = ()
+
     # The two for each frame. Nearly all only pass it on, and then return its text for the other side.
 
     def caller_audio(self, frame: phone.Media, now: float) -> str | list[Action]:
