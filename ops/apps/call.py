@@ -51,8 +51,9 @@ log = logger(__name__)
 class Call:
     """A live call, from its accepted start message until both sockets are closed.
 
-    `dial` opens sockets to the model, which speaks `dialect`. `remember` gets the rows that must outlive this
-    process, `measure` the numbers for the metrics, `watch` each message of the model that is not audio.
+    `dial` opens sockets to the model, which speaks `dialect`; `record_in` is the folder for a recording, None
+    for no recording. `remember` gets the rows that must outlive this process, `measure` the numbers for the
+    metrics, `watch` each message of the model that is not audio.
     """
 
     def __init__(
@@ -64,8 +65,7 @@ class Call:
         dial: Dial,
         dialect: Dialect,
         *,
-        record: bool,
-        folder: Path,
+        record_in: Path | None,
         toolbox: Toolbox | None = None,
         past: tuple[Entry, ...] = (),
         turns: int = 0,
@@ -85,10 +85,10 @@ class Call:
         self._dial = dial
         self._dialect = dialect
         self._decode = dialect.decode  # looked up once: it is called for each frame
-        self._folder = folder
+        self._record_in = record_in
         self._toolbox = toolbox or Toolbox()
         self._remember, self._measure, self._watch = remember, measure, watch
-        self._recording = Recording() if record else None
+        self._recording = Recording() if record_in else None
         policy = Policy(limit=settings.max_retries_websocket, first=settings.retry_interval, cap=5.0)
         self._session = Session(
             start, agent, self.began, self._recording,
@@ -351,8 +351,8 @@ class Call:
         log.hop(Hop.MODEL_CLOSED, "", at_ms=round((self._loop.time() - self.began) * 1000))
         await self._socket.close(hangup.code, hangup.reason[:120])
         self._sockets.clear()
-        if self._recording is not None:
-            await asyncio.to_thread(wav_file.save, self._recording, self._folder)
+        if self._recording is not None and self._record_in is not None:
+            await asyncio.to_thread(wav_file.save, self._recording, self._record_in)
         self._write_down(self._session.summary(self._loop.time()))
 
     def _write_down(self, note: Note) -> None:

@@ -87,15 +87,12 @@ class Callbook:
         self._rows.put(None)
         self._thread.join(5.0)
 
-    def _path(self, call_sid: str) -> Path:
-        return self._folder / f"{call_sid}.jsonl"
-
     def _read(self, call_sid: str) -> Page | None:
         written = threading.Event()
         self._rows.put(written)
         written.wait(1.0)
         try:
-            with self._path(call_sid).open(encoding="utf-8", errors="replace") as file:
+            with (self._folder / f"{call_sid}.jsonl").open(encoding="utf-8", errors="replace") as file:
                 age = time.time() - os.fstat(file.fileno()).st_mtime
                 return replace(page_of(file.read(BIG).splitlines()), age=age)
         except OSError:
@@ -122,12 +119,13 @@ class Callbook:
                 except queue.Empty:
                     break
             for call_sid, lines in batch.items():
-                self._append(self._path(call_sid), lines)
+                self._append(call_sid, lines)
             for event in waiting:
                 event.set()
 
-    def _append(self, path: Path, lines: list[str]) -> None:
+    def _append(self, call_sid: str, lines: list[str]) -> None:
         try:
+            path = f"{self._folder}/{call_sid}.jsonl"  # a Path would intern it: that table would grow
             handle = os.open(
                 path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
             )
@@ -140,7 +138,7 @@ class Callbook:
         except OSError as problem:
             if not self.failing:
                 log.warning(
-                    "callbook.failing", f"Calls cannot be resumed: {path.parent}: {problem.strerror}."
+                    "callbook.failing", f"Calls cannot be resumed: {self._folder}: {problem.strerror}."
                 )
             self.failing = True
 

@@ -74,8 +74,7 @@ class Carrier:
         return Call(
             socket, start, self.settings, agent_of(self.settings, self._toolbox, terms), self._dial,
             self._dialect,
-            record=terms.record,
-            folder=self.settings.logs / "calls" / start.call_sid,
+            record_in=self.settings.logs / "calls" / start.call_sid if terms.record else None,
             toolbox=self._toolbox,
             past=past or (),
             turns=admission.turns,

@@ -77,7 +77,7 @@ async def talking(root: Path) -> tuple[Call, Memory, list[Memory], asyncio.Task[
 
     agent = Agent("kind", "marin", "gpt-transcribe")
     settings = Settings.load(root, {}, files=False)
-    call = Call(caller, START, settings, agent, dial, wire, record=False, folder=root)
+    call = Call(caller, START, settings, agent, dial, wire, record_in=None)
     task = asyncio.create_task(call.run())
     await until(lambda: models, caller)
     models[0].says('{"type":"session.created","session":{"id":"s","model":"m"}}')

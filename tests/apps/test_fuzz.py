@@ -109,7 +109,7 @@ class Line:
         self.caller = Memory()
         self.call = Call(
             self.caller, START, self.settings, agent, self.dial, model,
-            record=dice.random() < 0.1, folder=self.root, toolbox=self.toolbox,
+            record_in=self.root if dice.random() < 0.1 else None, toolbox=self.toolbox,
             past=page.entries, turns=page.turns, resumed=bool(page.entries),
             remember=self.remember,
         )  # fmt: skip
