@@ -194,7 +194,7 @@ def main() -> None:
     """Settings come from the environment alone. Signals are the bridge's: who stops a whole group of
     processes must not cut the calls that the bridge still waits for."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, lambda *_: None)  # SIG_IGN would hold for the programs that tools run, too
     parser = argparse.ArgumentParser(prog="python -m ops.apps.worker")
     parser.add_argument("--fd", type=int, required=True, help="the line to the switchboard")
     parser.add_argument("--dialect", required=True, help="the module of what the model speaks")
