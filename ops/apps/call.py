@@ -26,10 +26,11 @@ from ops.apps.actions import (
 )
 from ops.apps.carriage import Standing
 from ops.apps.dialect import Dialect
+from ops.apps.passing import Piece
 from ops.apps.recording import Recording
 from ops.apps.session import Session
 from ops.apps.tools import Toolbox
-from ops.apps.transports import Address, Closed, NotOpened, Socket
+from ops.apps.transports import Address, Closed, NotOpened, Passage, Socket
 from ops.config import Settings
 from ops.errors import OpsError
 from ops.journal.hops import Hop
@@ -41,7 +42,7 @@ from ops.vendors.twilio import wire as phone
 if TYPE_CHECKING:
     from ops.apps.dialogue import Entry
 
-AWAKE = 1.0  # seconds between two looks at the clock at most
+AWAKE = 1.0  # seconds between two looks at a side that does not take what it is sent
 STRAINED = 5.0  # seconds in which a phone that takes nothing must begin to
 Dial = Callable[[Address], Awaitable[Socket]]
 
@@ -78,7 +79,6 @@ class Call:
         self._context = contextvars.copy_context()  # names the call in the journal
         self._names = {"call_sid": start.call_sid, "stream_sid": start.stream_sid}
         self.began = self._loop.time()
-        self._frame_at = self.began
         self.closed = asyncio.Event()
         self._socket = socket
         self._settings = settings
@@ -90,11 +90,12 @@ class Call:
         self._remember, self._measure, self._watch = remember, measure, watch
         self._recording = Recording() if record_in else None
         policy = Policy(limit=settings.max_retries_websocket, first=settings.retry_interval, cap=5.0)
-        self._session = Session(
+        self._asleep = Session(
             start, agent, self.began, self._recording,
             dialect=dialect, past=past, turns=turns, resumed=resumed, policy=policy,
         )  # fmt: skip
         self._model: Socket | None = None
+        self._lane: Passage | None = None
         self._sockets: set[Socket] = set()  # of the model, those that may still be open
         self._dialling: asyncio.Task[None] | None = None
         self._over: asyncio.Future[Hangup] = self._loop.create_future()
@@ -106,11 +107,23 @@ class Call:
     @property
     def reason(self) -> str | None:
         """Why the call has ended; None while it lives."""
-        return self._session.ended
+        return self._asleep.ended
+
+    @property
+    def _session(self) -> Session:
+        """The session, awake: told first of what passed without it."""
+        if self._lane is not None and (passed := self._lane.stop()) is not None:
+            self._asleep.passed(passed)
+        return self._asleep
+
+    def _let_pass(self) -> None:
+        """Until something else comes, frames need not wake the session."""
+        if self._lane is not None:
+            self._lane.start(*self._asleep.passing())
 
     async def standing(self) -> Standing:
         """How the call stands."""
-        return Standing(self._loop.time() - self._frame_at, self.reason)
+        return Standing(self._loop.time() - self._session.frame_at, self.reason)
 
     async def run(self) -> None:
         """Carries the call to its end and leaves nothing open."""
@@ -178,9 +191,10 @@ class Call:
         self._set_timer()
 
     def _set_timer(self) -> None:
-        """Wake no later than the session asks; too early does no harm."""
+        """Wake no later than the session asks; too early does no harm. Until then frames may pass."""
         if not self._over.done():
-            self._wake_by(min(self._session.wake_at(), self._loop.time() + AWAKE))
+            self._wake_by(self._session.wake_at())
+            self._let_pass()
 
     def _wake_by(self, at: float) -> None:
         if self._timer is not None:
@@ -194,6 +208,8 @@ class Call:
         self._timer = None
         now = self._loop.time()
         self._happened(self._session.on_time(now))
+        if self._socket.strained:
+            self._wake_by(now + AWAKE)
         if self._strained(now):
             self._happened(self._session.phone_lost("it does not take what it is sent", now))
         if self._model is not None and self._model.strained:
@@ -211,7 +227,7 @@ class Call:
     def _from_phone(self, message: str | bytes) -> None:
         if self._over.done():
             return
-        self._frame_at = now = self._loop.time()
+        now = self._loop.time()
         try:
             if isinstance(message, str):
                 decoded = phone.decode(message)
@@ -222,7 +238,11 @@ class Call:
                 if isinstance(told, str):
                     if self._model is not None:
                         self._model.send(told)
-                elif self._carry_out(told):
+                        if self._model.strained:
+                            self._wake_by(now + AWAKE)
+                    self._let_pass()
+                elif told:
+                    self._carry_out(told)
                     self._set_timer()
             elif self._carry_out(self._session.on_phone(decoded, now)) or type(decoded) is not phone.Mark:
                 self._set_timer()
@@ -266,6 +286,14 @@ class Call:
         self._model = socket
         self._sockets.add(socket)
         self._happened(self._session.model_connected(now, now - began, generation))
+        stream, nul = self._names["stream_sid"], "\0"
+        self._lane = self._socket.lane_to(
+            socket,
+            Piece(*self._dialect.PIECE),
+            self._dialect.append(nul),
+            phone.media(stream, nul),
+            phone.mark(stream, nul),
+        )
         socket.deliver_to(
             partial(self._from_model, generation), partial(self._model_closed, socket, generation)
         )
@@ -275,8 +303,16 @@ class Call:
             self._dialling.cancel()
             self._dialling = None
         if self._model is not None:
+            self._leave_lane()
             self._start(self._model.close, 1000, "done")
             self._model = None
+
+    def _leave_lane(self) -> None:
+        """No frame passes any more; the session is told of those that have."""
+        _ = self._session
+        self._lane = None
+        for socket in (self._socket, *self._sockets):
+            socket.leave_lane()
 
     def _from_model(self, generation: int, message: str | bytes) -> None:
         if self._over.done():
@@ -285,14 +321,18 @@ class Call:
         try:
             event = self._decode(message)
             if type(event) is Audio:  # fifty a second as well
+                if self._socket.strained:
+                    self._wake_by(now + AWAKE)
                 told = self._session.on_agent_audio(event, now, generation)
                 if isinstance(told, str):
                     if not self._socket.strained:
                         self._socket.send(told)
+                    self._let_pass()
                     return
                 if not self._carry_out(told):
                     if (at := self._session.sends_at) is not None:
                         self._wake_by(at)
+                    self._let_pass()
                     return
             else:
                 self._carry_out(self._session.on_model(event, now, generation))
@@ -304,6 +344,7 @@ class Call:
     def _model_closed(self, socket: Socket, generation: int, closed: Closed) -> None:
         self._sockets.discard(socket)
         if self._model is socket:
+            self._leave_lane()
             self._model = None
         if not self._over.done():
             final = self._dialect.final(closed.code, closed.reason)
@@ -343,6 +384,7 @@ class Call:
     async def _close(self, hangup: Hangup) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._leave_lane()
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()

@@ -6,6 +6,7 @@ import base64
 import binascii
 
 from ops.apps.frame_ring import FrameRing
+from ops.apps.passing import CallerPasses, PassedCaller
 
 KEPT = 500  # frames, ten seconds: while the model is away
 PRE_ROLL = 50  # frames kept while no turn is open: the model may tell late that the caller speaks
@@ -54,6 +55,20 @@ class CallerAudio:
             else:
                 self._turn = ring.moved(ring.taken, min(2 * ring.room, TURN))
         return True
+
+    def passing(self, *, listens: bool) -> CallerPasses:
+        """How frames may be sent without this; `listens` that speech would have to be noticed."""
+        room = self._turn.room - self._turn.taken if self.turn_open else None
+        return CallerPasses(
+            self._sent, *self._turn.passing, room, self.speaking, listens, self._quiet, self._loud,
+            look=LOOK, rest=REST, voice=VOICE,
+        )  # fmt: skip
+
+    def passed(self, what: PassedCaller) -> None:
+        """Frames were sent meanwhile."""
+        self._turn.passed(what.count)
+        self._sent += what.count
+        self._quiet, self._loud = what.quiet, what.loud
 
     def open_turn(self, before: int, item_id: str = "") -> None:
         """The caller speaks, since `before` frames ago: from there on, every frame may be needed again."""

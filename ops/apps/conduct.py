@@ -60,10 +60,10 @@ class Conduct:
 
     __slots__ = (  # so many that without them each call would have a table of 1.5 kB for them
         "_agent", "_ask_next", "_barged_in", "_began", "_cancelled", "_code", "_dialect", "_dialogue",
-        "_digits", "_digits_at", "_frame_at", "_frames", "_garbage", "_hear", "_heard_agent", "_item",
+        "_digits", "_digits_at", "_frames", "_garbage", "_hear", "_heard_agent", "_item", "_item_of",
         "_items", "_leaving", "_lines_said", "_model_proof", "_next_filler", "_origin", "_owed_since",
         "_phone_proof", "_playout", "_probed", "_recording", "_recovery", "_response", "_resumed",
-        "_retry_at", "_spoke", "_waiting_since", "ended", "start", "tokens", "turns",
+        "_retry_at", "_spoke", "_waiting_since", "ended", "frame_at", "start", "tokens", "turns",
     )  # fmt: skip
 
     def __init__(
@@ -90,7 +90,7 @@ class Conduct:
         self._hear = dialect.append  # looked up once: it is called for each frame
         self._recording = recording
         self._began = now
-        self._frame_at = now  # when the phone's last frame came
+        self.frame_at = now  # when the phone's last frame came
         self._origin = now  # when the first sample sounded that the model's present session has heard
         self._frames = CallerAudio()
         self._playout = Playout()
@@ -103,6 +103,7 @@ class Conduct:
         self._response: str | None = None  # the response under way
         self._spoke = False  # it has said something
         self._item: str | None = None  # the item that is being said
+        self._item_of = ""  # the response that it belongs to
         self._ask_next = False  # ask for an answer as soon as the one under way is done
         self._retry_at: float | None = None  # when to ask again for one that failed
         self._owed_since: float | None = now  # since when the caller waits for the agent to speak

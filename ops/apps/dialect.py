@@ -26,6 +26,11 @@ class Dialect(Protocol):
     def PADDING_MS(self) -> int:
         """From how long before it noticed speech `SpeechStarted` counts it."""
 
+    @property
+    def PIECE(self) -> tuple[str, str, str, str, str]:
+        """How a piece of an answer looks: the name of its kind and that kind, then the names of its response,
+        its item and its audio."""
+
     def address(self, url: str, model: str, key: str) -> tuple[str, dict[str, str]]:
         """The URL of a new session and the headers of its handshake; `key` may be empty."""
 

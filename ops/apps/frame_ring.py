@@ -27,6 +27,16 @@ class FrameRing:
         self.taken += 1
 
     @property
+    def passing(self) -> tuple[bytearray, int, int]:
+        """Its memory, where in it the next frame goes, and the size of one: for who adds without asking."""
+        return self._text, self._at, PLACE
+
+    def passed(self, count: int) -> None:
+        """So many frames have been added to its memory."""
+        self._at = (self._at + count * PLACE) % len(self._text)
+        self.taken += count
+
+    @property
     def held(self) -> int:
         """How many frames there are."""
         return min(self.taken, self.room)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
+from ops.apps.passing import AnswerPasses, PassedAnswer
+
 BYTES_PER_MS = 8  # mu-law at 8 kHz
 MARK_EVERY = 200.0  # milliseconds of sound
 AUDIBLE = 0.02  # seconds: the phone's own buffer bridges gaps below one frame
@@ -53,10 +55,19 @@ class Answer:
 
     def mark(self) -> str:
         """The name of a mark that stands for everything sent so far."""
-        name = f"{self.index}:{self.sent:g}"
+        name = self._name(self.sent)
         self.marks.append((name, self.sent))
         self.marked = self.sent
         return name
+
+    def passed(self, what: PassedAnswer) -> None:
+        """Pieces were sent, and marks came back, meanwhile."""
+        self.produced = self.sent = what.sent
+        self.marked, self.heard, self.heard_at = what.marked, what.heard, what.heard_at
+        self.marks = [(self._name(at), at) for at in what.marks]
+
+    def _name(self, at: float) -> str:
+        return f"{self.index}:{at:g}"
 
 
 class Send(Struct, frozen=True):
@@ -122,6 +133,23 @@ class Playout:
         answer.produced = answer.sent = sent
         self.ends_at = max(now, ends_at) + duration / 1000
         return True
+
+    def passing(self, response_id: str, item_id: str) -> AnswerPasses | None:
+        """How further pieces of the item that is being said may be sent without this; None: they may not."""
+        if self._queue or len(self._answers) != 1:
+            return None
+        answer = self._answers[0]
+        if answer.item_id != item_id or answer.closed or answer.sent == answer.began:
+            return None
+        return AnswerPasses(
+            response_id, item_id, answer.index, self.ends_at, self._lead, AUDIBLE, MARK_EVERY,
+            answer.sent, answer.marked, answer.heard, answer.heard_at, tuple(at for _, at in answer.marks),
+        )  # fmt: skip
+
+    def passed(self, what: PassedAnswer) -> None:
+        """Pieces of it were sent meanwhile."""
+        self._answers[0].passed(what)
+        self.ends_at = what.ends_at
 
     def due(self, now: float) -> list[Send]:
         """What to send now."""

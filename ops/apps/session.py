@@ -20,6 +20,7 @@ from ops.apps.actions import (
     ToPhone,
 )
 from ops.apps.conduct import remembered
+from ops.apps.passing import AnswerPasses, CallerPasses, Passed
 from ops.apps.turns import Turns
 from ops.journal.hops import Hop
 from ops.vendors.openai import events as model
@@ -105,11 +106,38 @@ class Session(Turns):
             recovery.heard(now)
         return self.agent_audio(piece, now)
 
+    def passing(self) -> tuple[CallerPasses | None, AnswerPasses | None]:
+        """Which frames need no decision: until anything else comes they may pass without this session, which
+        then must first be told of them by `passed`."""
+        recovery, caller, answer = self._recovery, None, None
+        if (
+            self.ended
+            or recovery.ready_at is None
+            or self._leaving is not None
+            or self._recording is not None
+        ):
+            return None, None
+        if self._phone_proof is None:
+            caller = self._frames.passing(listens=recovery.due_since is None)
+        if self._model_proof is None and self._spoke and self._item and self._item_of not in self._cancelled:
+            answer = self._playout.passing(self._item_of, self._item)
+        return caller, answer
+
+    def passed(self, what: Passed) -> None:
+        """These frames have passed."""
+        if what.caller is not None and what.caller.count:
+            self.frame_at = what.caller.frame_at
+            self._frames.passed(what.caller)
+        if what.answer is not None:
+            if what.answer.piece_at:
+                self._recovery.heard(what.answer.piece_at)
+            self._playout.passed(what.answer)
+
     def on_time(self, now: float) -> list[Action]:
         """The clock reached `wake_at()`: send what is due, mend what is broken, end what lasts too long."""
         if self.ended:
             return []
-        if now - self._frame_at >= HALF_OPEN:
+        if now - self.frame_at >= HALF_OPEN:
             return self.phone_lost(f"no frame for {HALF_OPEN:g} s", now)
         actions: list[Action] = []
         if now - self._began >= self._agent.max_seconds and self._leaving is None:
@@ -137,7 +165,7 @@ class Session(Turns):
     def wake_at(self) -> float:
         """When `on_time` wants to be called next, in seconds."""
         times = [
-            self._frame_at + HALF_OPEN,
+            self.frame_at + HALF_OPEN,
             self._began + self._agent.max_seconds if self._leaving is None else self._leaving.latest,
             self._playout.wake_at(),
             self._recovery.wake_at(self._pause),

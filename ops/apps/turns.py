@@ -39,7 +39,7 @@ class Turns(Conduct):
 
     def caller_audio(self, frame: phone.Media, now: float) -> str | list[Action]:
         """A frame from the caller: to the model as it is, or kept until there is one."""
-        self._frame_at = now
+        self.frame_at = now
         payload = frame.payload
         if self._recording is not None:
             self._recording.caller(payload, frame.timestamp)
@@ -50,7 +50,8 @@ class Turns(Conduct):
             return []
         if self._frames.sent(payload):
             if self._frames.speaking:
-                self._caller_rests(payload, now)
+                if self._caller_rests(payload, now):
+                    return [ToModel(self._hear(payload))]
             elif self._recovery.due_since is None and self._frames.voiced(payload):
                 return [self._probe(now), ToModel(self._hear(payload))]
         return self._hear(payload)
@@ -62,7 +63,7 @@ class Turns(Conduct):
             return []
         if self._model_proof is not None and (mismatch := self._proved_model(payload, now)):
             return mismatch
-        self._spoke, self._item = True, item_id
+        self._spoke, self._item, self._item_of = True, item_id, piece.response_id
         if self._recording is None and self._playout.passes(item_id, payload, now):
             return phone.media(self.start.stream_sid, payload)
         sounds_at = self._playout.ends_at
@@ -72,11 +73,13 @@ class Turns(Conduct):
 
     # The caller.
 
-    def _caller_rests(self, payload: str, now: float) -> None:
-        """In an open turn: after enough silence the model must have noticed its end; else it has stalled."""
-        overdue = self._frames.rest(payload)
-        if overdue and self._recovery.due_since is None:
+    def _caller_rests(self, payload: str, now: float) -> bool:
+        """After enough silence in a turn the model must have noticed its end, else it has stalled. Whether
+        that is so from now on."""
+        overdue = self._frames.rest(payload) and self._recovery.due_since is None
+        if overdue:
             self._recovery.due_since = now - 2.0  # it was due a while ago
+        return overdue
 
     def _probe(self, now: float) -> Action:
         """The caller makes sound, and the model says nothing of it: noise to its ears, or is it deaf?"""

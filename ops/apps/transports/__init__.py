@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ops.apps.passing import AnswerPasses, CallerPasses, Passed, Piece
+
 FROM_PHONE = 64 * 1024  # bytes of one message; a frame of Twilio's has about 400
 FROM_MODEL = 16 * 1024 * 1024  # a second of audio in one event has 11 kB; a whole answer may come at once
 CLOSE_WITHIN = 1.0  # seconds for the other side's word when we close
@@ -61,6 +63,16 @@ class Reception(Protocol):
         """Take an open stream; when this returns, the stream is closed."""
 
 
+class Passage(Protocol):
+    """A lane between a call's two sockets: from `start` to `stop` frames pass, and are not delivered."""
+
+    def start(self, caller: CallerPasses | None, answer: AnswerPasses | None) -> None:
+        """Let pass what is given."""
+
+    def stop(self) -> Passed | None:
+        """Let nothing pass any more; what has passed, None when nothing was let."""
+
+
 @dataclass(frozen=True)
 class Address:
     """Where the model is: its URL, what is sent with the handshake, and the seconds for all of that."""
@@ -87,6 +99,14 @@ class Socket(ABC):
     @abstractmethod
     def send(self, text: str) -> None:
         """Send one message; on a closed socket it goes nowhere."""
+
+    def lane_to(self, model: Socket, piece: Piece, append: str, media: str, mark: str) -> Passage | None:
+        """A lane from this socket, a phone's, to the model's, for frames that need no decision; None where
+        there is none. `append`, `media` and `mark` are what is sent, with a NUL for what they carry."""
+        return None
+
+    def leave_lane(self) -> None:  # noqa: B027 - of those that have one
+        """From now on every message is delivered."""
 
     @abstractmethod
     def _send_close(self, code: int, reason: str) -> None:

@@ -19,6 +19,7 @@ import picows
 from aiofastnet.constants import SSL_BIO_SIZE_DEFAULTS
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
+from ops.apps.passing import Piece
 from ops.apps.transports import (
     ACKNOWLEDGED_WITHIN,
     FROM_MODEL,
@@ -28,11 +29,13 @@ from ops.apps.transports import (
     SILENT,
     Address,
     NotOpened,
+    Passage,
     Reception,
     Socket,
     why_not_opened,
 )
 from ops.apps.transports.assembly import Assembly, Violation, close_of
+from ops.apps.transports.native import Lane, Listener
 
 READ_BUFFER = 2048  # bytes, at first: a frame of 20 ms has 400, and each call has two
 _TEXT, _CLOSE = picows.WSMsgType.TEXT, picows.WSMsgType.CLOSE
@@ -44,7 +47,7 @@ _OUR_VERDICTS = frozenset((1002, 1007, 1009))  # the other side broke the protoc
 _NOBODY = asyncio.Protocol()
 
 
-class PicowsSocket(Socket, picows.WSListener):
+class PicowsSocket(Socket, Listener):
     """A websocket of picows, on either side."""
 
     def __init__(self, limit: int, strain: int, peer: str = "?") -> None:
@@ -65,6 +68,18 @@ class PicowsSocket(Socket, picows.WSListener):
     def send(self, text: str) -> None:
         self._transport.send(_TEXT, text)
 
+    def lane_to(self, model: Socket, piece: Piece, append: str, media: str, mark: str) -> Passage | None:
+        if Lane is None or not isinstance(model, PicowsSocket) or not (self._open and model._open):
+            return None
+        self.hears_phone = True
+        self.lane = model.lane = Lane(
+            self, self._transport, model, model._transport, piece, append, media, mark
+        )
+        return self.lane
+
+    def leave_lane(self) -> None:
+        self.lane = None
+
     def _send_close(self, code: int, reason: str) -> None:
         self._transport.send_close(code, reason.encode()[:120])  # type: ignore[arg-type]
 
@@ -83,7 +98,7 @@ class PicowsSocket(Socket, picows.WSListener):
         if self._abandoned:
             self._abort()
 
-    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+    def on_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         if transport.is_close_frame_sent and frame.msg_type is not _CLOSE:
             return  # what comes after our last word is not heard
         try:
@@ -113,6 +128,7 @@ class PicowsSocket(Socket, picows.WSListener):
             transport.send_pong(frame.get_payload_as_bytes())
         elif kind is not picows.WSMsgType.PONG:
             message = self._assembly.add(kind.value, frame.get_payload_as_bytes(), last=frame.fin)
+            self.whole = not self._assembly.under_way
             if message is not None:
                 self._came(message)
 
@@ -129,6 +145,7 @@ class PicowsSocket(Socket, picows.WSListener):
         if code in _OUR_VERDICTS and transport.is_client_side:
             self._forgiven = asyncio.get_running_loop().create_task(_forgive(transport))
         self._ended(code, reason)
+        self.lane = None
         if self._open:
             self._open = False
             self.send = _nowhere  # type: ignore[method-assign]

@@ -46,11 +46,13 @@ EXPIRED = "session_expired"  # the session is over, the conversation need not be
 
 # The events as they come. Only what we need of one is named; the rest is skipped, whatever it holds.
 
+PIECE = ("type", "response.output_audio.delta", "response_id", "item_id", "delta")
+
 _Ms = Annotated[int, Meta(ge=0, lt=1_000_000_000)]
 _Name = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f-\xa0\u2028\u2029]+\Z")]
 
 
-class _AudioDelta(Struct, tag_field="type", tag="response.output_audio.delta"):
+class _AudioDelta(Struct, tag_field="type", tag=PIECE[1]):
     response_id: str
     item_id: str
     delta: str
