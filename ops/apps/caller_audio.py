@@ -56,11 +56,13 @@ class CallerAudio:
                 self._turn = ring.moved(ring.taken, min(2 * ring.room, TURN))
         return True
 
-    def passing(self, *, listens: bool) -> CallerPasses:
-        """How frames may be sent without this; `listens` that speech would have to be noticed."""
-        room = self._turn.room - self._turn.taken if self.turn_open else None
+    def passing(self, *, listens: bool, most: int) -> CallerPasses:
+        """How frames may be sent without this, so many at most; `listens` that speech must be noticed."""
+        if self.turn_open:  # but not the one of the first look behind which there is no room until the next
+            first = max(1, self._turn.room - self._turn.taken - LOOK + 1)
+            most = min(most, first + -(self._sent + first) % LOOK - 1)
         return CallerPasses(
-            self._sent, *self._turn.passing, room, self.speaking, listens, self._quiet, self._loud,
+            self._sent, *self._turn.passing, most, self.speaking, listens, self._quiet, self._loud,
             look=LOOK, rest=REST, voice=VOICE,
         )  # fmt: skip
 
@@ -69,6 +71,10 @@ class CallerAudio:
         self._turn.passed(what.count)
         self._sent += what.count
         self._quiet, self._loud = what.quiet, what.loud
+
+    def last(self, count: int) -> list[str]:
+        """So many of the last frames that were sent; at most `PRE_ROLL` are always kept."""
+        return self._turn.last(count)
 
     def open_turn(self, before: int, item_id: str = "") -> None:
         """The caller speaks, since `before` frames ago: from there on, every frame may be needed again."""

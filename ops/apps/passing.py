@@ -19,9 +19,7 @@ class CallerPasses(Struct, frozen=True):
     ring: bytearray  # keeps them: places of one size, the next frame's at `at`, behind the last one the first
     at: int
     place: int  # a frame of another size is for the session
-    room: (
-        int | None
-    )  # so many fit, and with a look behind which no `look` more do it is told; None: any number
+    most: int  # so many may pass: the frame behind them is for the session
     speaking: bool  # in an open turn: the `rest`-th quiet look in a row is for the session
     listens: bool  # else, and if this: so is the `voice`-th that sounds
     quiet: int  # looks in a row, so far

@@ -117,8 +117,7 @@ class Session(Turns):
             or self._recording is not None
         ):
             return None, None
-        if self._phone_proof is None:
-            caller = self._frames.passing(listens=recovery.due_since is None)
+        caller = self._frames.passing(listens=recovery.due_since is None, most=self._unproved())
         if self._model_proof is None and self._spoke and self._item and self._item_of not in self._cancelled:
             answer = self._playout.passing(self._item_of, self._item)
         return caller, answer
@@ -128,6 +127,9 @@ class Session(Turns):
         if what.caller is not None and what.caller.count:
             self.frame_at = what.caller.frame_at
             self._frames.passed(what.caller)
+            if self._phone_proof is not None:
+                for payload in self._frames.last(what.caller.count):
+                    self._phone_proof.add(payload)
         if what.answer is not None:
             if what.answer.piece_at:
                 self._recovery.heard(what.answer.piece_at)

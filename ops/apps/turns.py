@@ -18,7 +18,7 @@ from ops.apps.actions import (
     ToModel,
     Transfer,
 )
-from ops.apps.caller_audio import LOOK, VOICE
+from ops.apps.caller_audio import LOOK, PRE_ROLL, VOICE
 from ops.apps.conduct import LOCAL, Conduct, remembered
 from ops.apps.leaving import PATIENCE, Leaving
 from ops.journal.hops import Hop
@@ -26,6 +26,7 @@ from ops.vendors.openai import events as model
 from ops.vendors.openai import prices
 from ops.vendors.twilio import wire as phone
 
+ANY = 1_000_000  # frames, as many as a call may have
 PHONE_LOOKS = (25, 50, 100, 200)  # frames after which the caller's codec is looked at
 TRANSFER, HANG_UP = "transfer_to_agent", "hang_up"
 
@@ -286,6 +287,13 @@ class Turns(Conduct):
         if proof.frames == PHONE_LOOKS[-1]:
             self._phone_proof = None
         return self._foreign("phone", proof, now)
+
+    def _unproved(self) -> int:
+        """How many of the caller's frames may pass, and be kept, until the next look at their codec."""
+        if self._phone_proof is None:
+            return ANY
+        frames = self._phone_proof.frames
+        return min(PRE_ROLL, min(look for look in PHONE_LOOKS if look > frames) - frames - 1)
 
     def _proved_model(self, payload: str, now: float) -> list[Action]:
         """Looks at the model's codec in its first sounds."""

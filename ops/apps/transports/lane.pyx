@@ -220,9 +220,7 @@ cdef class Lane:
     cdef bint _speaking, _listens
     cdef bytearray _ring
     cdef Py_ssize_t _at, _place
-    cdef bint _bounded
-    cdef long _room
-    cdef long _frames  # since the start
+    cdef long _frames, _most  # since the start
     # the answer that is being said
     cdef bytes _response_id, _item_id
     cdef long _index
@@ -251,11 +249,10 @@ cdef class Lane:
             self._ring, self._at, self._place = caller.ring, caller.at, caller.place
             if not (self._place > 0 and 0 <= self._at <= len(self._ring) - self._place):
                 raise ValueError("expected a place within the ring")
-            self._bounded, self._room = caller.room is not None, caller.room or 0
             self._sent, self._speaking, self._listens = caller.sent, caller.speaking, caller.listens
             self._quiet, self._loud = caller.quiet, caller.loud
             self._look, self._rest, self._voice = caller.look, caller.rest, caller.voice
-            self._frames = 0
+            self._frames, self._most = 0, caller.most
             self._caller = True
         if answer is not None and len(answer.marks) < MARKS:
             self._response_id, self._item_id = answer.response_id.encode(), answer.item_id.encode()
@@ -315,11 +312,9 @@ cdef class Lane:
 
     cdef bint _from_caller(self, Text payload, double now) except -1:
         cdef int quiet = self._quiet, loud = self._loud
-        if not self._caller or self._model_end.strained or payload.size != self._place:
+        if not self._caller or self._frames >= self._most or payload.size != self._place or self._model_end.strained:
             return False
         if (self._sent + 1) % self._look == 0:
-            if self._bounded and self._room - self._frames - 1 < self._look:
-                return False
             if self._speaking:
                 quiet = 0 if _sounds(payload) else quiet + 1
                 if quiet == self._rest:
