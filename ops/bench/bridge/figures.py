@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -29,12 +29,11 @@ def figures(result: Result) -> list[Figure]:
 
 def _costs(result: Result) -> list[Figure]:
     calls = result.sizes.compared
-    what = f"CPU per call-minute, {calls} calls, TLS to the model, all features on, against "
+    what = "CPU per call-minute, TLS to the model, all features on, against "
     found = []
     for peer, goal in (("node-ws", 0.65), ("fastapi", 0.4)):
-        ratios = list(_ratios(result.compared, peer))
-        ours, theirs = (_middle(result, name, lambda run: run.cpu_call_minute) for name in (OURS, peer))
-        how = f"{_s(ours)} against {_s(theirs)}; {_spread(ratios)}" if ratios else f"{peer} was not measured"
+        ratios = list(_ratios(result.abreast.get(peer, ())))
+        how = _how_much(result, peer, ratios) if ratios else f"{peer} was not measured"
         found.append(Figure(f"bench.cpu-{peer}", what + peer, middle(ratios), goal, "×", how))
     kb = [one.kb for one in result.memory if one.design == OURS and one.tls and one.calls == calls]
     how = f"median of {len(kb)}" if kb else "not tried"
@@ -42,12 +41,25 @@ def _costs(result: Result) -> list[Figure]:
     return [*found, memory]
 
 
-def _ratios(rounds: Iterable[Sequence[Run]], peer: str) -> Iterable[float]:
-    """Ours against a peer, round by round: both ran within the same minute."""
+def _how_much(result: Result, peer: str, ratios: Sequence[float]) -> str:
+    """What a ratio is of: both at once on one core, and beside that, each alone in its turn."""
+    sizes, pairs = result.sizes, result.abreast[peer]
+    ours, theirs = (middle(pair[side].cpu_call_minute for pair in pairs) for side in (0, 1))
+    how = f"{sizes.abreast} calls of each at once: {_s(ours)} against {_s(theirs)}, {_spread(ratios)}"
+    alone = list(_ratios(_in_turns(result.compared, peer)))
+    return how + (f"; {sizes.compared} calls, each alone in its turn: {_spread(alone)}" if alone else "")
+
+
+def _in_turns(rounds: Iterable[Sequence[Run]], peer: str) -> Iterable[tuple[Run, Run]]:
+    """Ours and a peer, round by round: both ran within the same minute."""
     for runs in rounds:
-        cost = {run.design: run.cpu_call_minute for run in runs}
-        if OURS in cost and cost.get(peer):
-            yield cost[OURS] / cost[peer]
+        by_design = {run.design: run for run in runs}
+        if OURS in by_design and peer in by_design:
+            yield by_design[OURS], by_design[peer]
+
+
+def _ratios(pairs: Iterable[tuple[Run, Run]]) -> Iterable[float]:
+    return (ours.cpu_call_minute / other.cpu_call_minute for ours, other in pairs if other.cpu)
 
 
 def _most(result: Result) -> Figure:
@@ -209,7 +221,9 @@ def notes(result: Result) -> list[str]:
         "Each frame bears a watermark in its audio; p50 and p99 are the times from the phone, through bridge "
         "and model, back to the phone, on one clock. The floor is the same load with no bridge between.",
         f"Windows of {shown(sizes.seconds, 's')} after a warm-up; figures are medians (least-most) of "
-        f"{sizes.rounds}. Ratios are taken round by round, the designs taking turns.",
+        f"{sizes.rounds}. The ratios of CPU are of windows in which Trunkline and that relay run at once, on "
+        "the same core and under the same load: what disturbs one disturbs the other. In the table each has "
+        "the core alone, in turns.",
         "Trunkline runs as in the stack: signed webhook and upgrade, ticket, journal, marks, pacing, "
         "metrics; every 5 s an answer ends with transcript and usage. The relays have none of that.",
         "Frames of the load that leave more than 10 ms late are counted: where they are more than 1 %, or "
@@ -234,10 +248,6 @@ def raw(result: Result) -> dict[str, Any]:
 def _pairs(result: Result) -> list[tuple[list[Run], list[Run]]]:
     """Floor and ours, level by level."""
     return list(zip(result.levels[::2], result.levels[1::2], strict=True))
-
-
-def _middle(result: Result, design: str, get: Callable[[Run], float]) -> float | None:
-    return middle(get(run) for runs in result.compared for run in runs if run.design == design)
 
 
 def _lost(run: Run) -> int:

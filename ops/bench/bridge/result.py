@@ -23,6 +23,7 @@ class Sizes:
     warm_up: float = 1.0
     few: int = 5  # calls that are up when memory is read for the first time
     compared: int = 100  # calls at which the designs are compared, TLS to the model
+    abreast: int = 50  # calls of ours and of one peer at once, on the same core; 0: none are
     plain: tuple[int, ...] = (10, 50, 100, 250)
     tls: tuple[int, ...] = (200, 300, 400, 500, 600, 700, 800)  # until one is not held
     churn: float = 45.0
@@ -131,6 +132,7 @@ class Result:
     versions: dict[str, str | None] = field(default_factory=dict)
     pinned: bool = True
     compared: list[list[Run]] = field(default_factory=list)  # one list a round
+    abreast: dict[str, list[tuple[Run, Run]]] = field(default_factory=dict)  # by peer: ours and its, at once
     levels: list[list[Run]] = field(default_factory=list)  # one list a design and number of calls
     memory: list[Memory] = field(default_factory=list)
     hang_ups: list[HangUp] = field(default_factory=list)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def measure(sizes: Sizes, only: Sequence[str], progress: Callable[[str], None]) 
         bench = Bench(here, cores, *certificate.make(place), result, progress)
         bench.compare([floor, *present])
         for ours in (one for one in present if one.name == OURS):
+            bench.abreast(ours, [one for one in present if one is not ours])
             bench.climb(floor, ours)
             bench.churn(ours)
             bench.outages(ours)
@@ -79,6 +81,27 @@ class Bench:
                 self.progress(f"round {number + 1} of {sizes.rounds}: {design.name}, {sizes.compared} calls")
                 runs += self.live(design, sizes.compared, tls=design.name != FLOOR, windows=1)
             self.result.compared.append(runs)
+
+    def abreast(self, ours: Design, peers: list[Design]) -> None:
+        """Ours and each peer at once on one core: what disturbs one of them disturbs the other as much."""
+        calls = self.result.sizes.abreast
+        for peer in peers if calls else ():
+            self.progress(f"{ours.name} and {peer.name} at once, {calls} calls each")
+            self.result.abreast[peer.name] = self._run(partial(self._abreast, ours, peer, calls))
+
+    async def _abreast(self, ours: Design, peer: Design, calls: int) -> list[tuple[Run, Run]]:
+        async with Load(self.context) as one, Load(self.context) as other:
+            with self._running(ours, one, tls=True) as bridge, self._running(peer, other, tls=True) as relay:
+                await one.bring_up(bridge.door, calls)
+                await other.bring_up(relay.door, calls)
+                await asyncio.sleep(self.result.sizes.warm_up)
+                return [
+                    await asyncio.gather(
+                        self._window(ours, bridge, one, calls, True),
+                        self._window(peer, relay, other, calls, True),
+                    )
+                    for _ in range(self.result.sizes.rounds)
+                ]
 
     def climb(self, floor: Design, ours: Design) -> None:
         """More and more calls, each level beside the floor; over TLS until one is not held."""

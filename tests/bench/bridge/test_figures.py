@@ -26,6 +26,7 @@ def result(*levels: tuple[Run, Run]) -> Result:
         [run(FLOOR, 0.0), run(OURS, 0.2), run("node-ws", 0.4)],
         [run(OURS, 0.2), run("node-ws", 0.2), run(FLOOR, 0.0)],
     ]
+    made.abreast = {"node-ws": [(run(OURS, 0.1, calls=50), run("node-ws", 0.4, calls=50))] * 2}
     made.levels = [[one] for pair in levels for one in pair]
     made.memory = [Memory(OURS, 100, True, 70.0, 50.0), Memory(OURS, 10, False, 5000.0, 50.0)]
     made.hang_ups = [HangUp(OURS, 100, 0), HangUp("node-ws", 100, 7)]
@@ -40,10 +41,12 @@ def level(calls: int, *, tls: bool = True, floor_p99: float = 1.0, **changes: fl
     return run(FLOOR, calls=calls, tls=False, p99=floor_p99), run(OURS, calls=calls, tls=tls, **changes)
 
 
-def test_ratios_are_of_one_round() -> None:
-    """0.5 and 1.0 give 0.75, whatever the medians of each are; a peer that is absent is not invented."""
+def test_ratios_are_of_one_window() -> None:
+    """The figure is of both at once; beside it, in turns: 0.5 and 1.0 give 0.75, whatever the medians of each are. A
+    peer that is absent is not invented."""
     figure = found(result())
-    assert figure["bench.cpu-node-ws"].value == 0.75
+    assert figure["bench.cpu-node-ws"].value == 0.25
+    assert "each alone in its turn: 0.750 (0.500-1.000)" in figure["bench.cpu-node-ws"].note
     assert figure["bench.cpu-fastapi"].value is None
     assert figure["bench.call-memory"].value == 70.0
     assert figure["bench.sessions-left"].value == 0

@@ -12,7 +12,9 @@ from ops.bench.bridge.result import FLOOR, OURS, Sizes
 def test_two_calls_from_end_to_end() -> None:
     """Frames come back through each design, in their own calls; nothing is left open or pinned."""
     cores = os.sched_getaffinity(0)
-    sizes = Sizes(rounds=1, seconds=1.0, warm_up=0.1, few=1, compared=2, plain=(), tls=(), churn=0, outage=0)
+    sizes = Sizes(
+        rounds=1, seconds=1.0, warm_up=0.1, few=1, compared=2, abreast=2, plain=(), tls=(), churn=0, outage=0
+    )
     result = run.measure(sizes, (OURS, "websockets"), lambda _: None)
     runs = {one.design: one for one in result.compared[0]}
     assert not result.trouble
@@ -23,6 +25,9 @@ def test_two_calls_from_end_to_end() -> None:
         assert 0 < one.window.p50 <= one.window.p99
     assert any(one.cpu > 0 for one in runs.values())  # counted in ticks of 10 ms
     assert [one.left for one in result.hang_ups] == [0, 0]
+    ((ours, other),) = result.abreast["websockets"]
+    assert (ours.design, other.design) == (OURS, "websockets")
+    assert min(ours.window.frames, other.window.frames) >= 20
     assert {one.id: one.value for one in figures(result)}["bench.frames-lost"] == 0
     assert len(table(result)) == 3
     assert os.sched_getaffinity(0) == cores
