@@ -11,6 +11,7 @@ import pytest
 
 from ops.bench.rig.outside import RigHost
 from tests.remote.rig.conftest import NAMES, Fleet
+from tests.remote.rig.test_rig import soon
 
 pytestmark = pytest.mark.hosts
 
@@ -109,7 +110,9 @@ def test_ctrl_c_leaves_nothing_on_any_host(fleet: Fleet) -> None:
     with fleet.desk.popen("-H", NAMES, "status") as command:
         assert command.stdout is not None
         assert sorted(command.stdout.readline() for _ in range(3)) == [f"host{n} │ up\n" for n in (1, 2, 3)]
-        assert all(running(host, "sleep") for host in fleet.hosts)
+        assert soon(
+            lambda: all(running(host, "sleep") for host in fleet.hosts)
+        )  # `up` is said a moment before
         command.send_signal(signal.SIGINT)
         out, err = command.communicate(timeout=15)
     assert command.returncode == 130, out + err
