@@ -91,6 +91,7 @@ async def serve(settings: Settings, given: socket.socket | None = None, orders: 
     background = [loop.create_task(look) for look in looks]
     if not isinstance(carrier, Carrier):
         background.append(loop.create_task(carrier.run()))
+        await carrier.begun.wait()  # a stream that comes at once finds a worker
 
     told = {"signal": 0, "keeper": 0}  # how often to stop; the same order may come both ways
 

@@ -104,6 +104,7 @@ class Workers:
         self.bridge = bridge
         self._dialect = dialect
         self.posts = [Post() for _ in range(bridge.settings.websocket_workers)]
+        self.begun = asyncio.Event()  # each has been started, or could not be
         bridge.ailments.append(self._trouble)
         bridge.views.on_watched = self._watch
 
@@ -137,6 +138,7 @@ class Workers:
                 post.how = f"signal {-code}" if code < 0 else f"exit code {code}"
             except Exception as problem:  # such as no room for one more process
                 post.how = f"{type(problem).__name__}: {problem}"
+            self.begun.set()
             lived = time.monotonic() - post.began
             post.deaths = post.deaths + 1 if lived < QUICK else 1
             log.error("worker.died", f"A worker ended after {lived:.1f} s: {post.how}.", deaths=post.deaths)
@@ -161,6 +163,8 @@ class Workers:
         if self.bridge.views.watched:
             worker.tell(Watch(True))
         post.worker = worker
+        if len(self._up()) == len(self.posts):
+            self.begun.set()
         try:
             await worker.gone.wait()
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import signal
 import time
 from collections import Counter
@@ -16,10 +17,11 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+import uvloop
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from ops.apps import messages
+from ops.apps import bridge, messages
 from ops.apps.callbook import Callbook, Page
 from ops.apps.carriage import Admission, Standing
 from ops.apps.dialogue import Said, Used
@@ -27,6 +29,7 @@ from ops.apps.session import LOST
 from ops.apps.tickets import Terms
 from ops.apps.worker import DistantDesk
 from ops.apps.workers import Workers
+from ops.config import Settings
 from ops.vendors.twilio import wire
 from tests.apps.controls import stream
 from tests.apps.inside import inside, run
@@ -453,3 +456,28 @@ def test_what_is_sent_arrives_as_it_was() -> None:
         assert messages.news_of(messages.encode(news)) == news
     taken = messages.Take(7, b"GET /call HTTP/1.1\r\n\r\n\x81\xff", "192.0.2.1")
     assert messages.order_of(messages.encode(taken)) == taken
+
+
+def test_the_port_answers_when_there_are_workers(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Health that said ok before, and a stream right behind it, would be refused."""
+    made, seen = [], []
+    public_port = bridge.public_port
+
+    def kept(settings: Settings) -> Any:
+        made.append(public_port(settings))
+        return made[0]
+
+    async def serve(*_: object) -> None:
+        workers = made[0][2]
+        assert isinstance(workers, Workers)
+        seen.append([post.worker is not None for post in workers.posts])
+
+    monkeypatch.setattr(bridge, "public_port", kept)
+    monkeypatch.setattr(bridge._Server, "serve", serve)
+    environ = {
+        "TWILIO_ACCOUNT_SID": "AC" + secrets.token_hex(16), "TWILIO_AUTH_TOKEN": secrets.token_hex(16),
+        "PUBLIC_URL": "http://127.0.0.1:1", "WEBSOCKET_WORKERS": "2",
+    }  # fmt: skip
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(bridge.serve(Settings.load(root, environ, files=False)))
+    assert seen == [[True, True]]
