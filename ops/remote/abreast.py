@@ -85,7 +85,7 @@ class Errand:
             link = self._crew.link(self.host)
             if stopped.is_set():
                 return
-            code = link.run(self._command, out=self._stdout, err=self._stderr, stdin=None)
+            code = link.run(self._command, out=self._stdout, err=self._stderr)
             if stopped.is_set() and self._group is not None:
                 link.signal(self._group, "TERM")  # children that do not hear INT, as those of a shell's &
             self._tell(self._lines[False].feed(bytes(self._first)), False)  # our own line never came

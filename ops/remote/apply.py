@@ -98,10 +98,12 @@ class Link:
         _notice_cuts(self._transport.sock, patience.unacknowledged)
         threading.Thread(target=self._ask_for_life, name=f"{host.name} keepalive", daemon=True).start()
 
-    def run(self, command: str, *, out: Sink, err: Sink, stdin: bytes | None = b"") -> int:
+    def run(self, command: str, *, out: Sink, err: Sink, stdin: bytes = b"") -> int:
         """Run a command; its output goes to the sinks as it comes; the exit code, or -1 if it had none.
 
-        Its standard input is these bytes; None: nothing, and no end while we live.
+        Its standard input is these bytes, and has no end while we live: a command must know how much to read.
+        Were its end told in the moment in which the command ends by itself, sshd would drop the whole link
+        (paramiko may send the one behind the other: its issue 1115).
 
         A child that the command left behind may hold its output open: nobody waits for that one. Raises
         Lost when the link dies before the command has ended.
@@ -184,9 +186,7 @@ class Link:
             self._heard = time.monotonic()
             sink(data)
 
-    def _send(self, channel: Any, data: bytes | None) -> None:
-        if data is None:
-            return
+    def _send(self, channel: Any, data: bytes) -> None:
         view = memoryview(data)
         while view:
             try:
@@ -195,8 +195,6 @@ class Link:
                 self._check()
             except OSError:
                 return  # the command has ended without reading all
-        with suppress(EOFError, OSError):
-            channel.shutdown_write()
 
     def _check(self) -> None:
         """Raises Lost when the link is dead."""

@@ -85,7 +85,7 @@ def ask(link: Link, *steps: Mapping[str, Any], **common: Any) -> dict[str, Any]:
         f'python3 -c "{loader}"',
         out=lambda data: out.extend(data[: ANSWER - len(out)]),
         err=lambda data: err.extend(data[: 65536 - len(err)]),
-        stdin=source + text,
+        stdin=source + text + b"\n",
     )
     _, mark, answer = bytes(out).partition(f"\x1e{word} ".encode())
     try:

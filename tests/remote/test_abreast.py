@@ -135,7 +135,7 @@ def test_ctrl_c_reaches_the_remote_task(hosts: Hosts, tmp_path: Path, trap: str,
     assert running.returncode == 130, out + err
     assert "Traceback" not in out + err
     assert "failed: one, two" in out
-    assert psutil.wait_procs(family, timeout=5)[1] == []
+    assert psutil.wait_procs(family, timeout=5)[1] == [], out + err
 
 
 def test_a_desk_that_is_killed_leaves_nothing(hosts: Hosts, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import paramiko
 import psutil
 import pytest
 
@@ -20,6 +21,7 @@ from ops.remote.outcome import Lost
 from tests.remote.conftest import Hosts, know
 
 QUICK = Patience(connect=3.0, keepalive=0.2, unacknowledged=2.0, silence=1.0)
+MSG_CHANNEL_EOF = 96  # RFC 4254, section 9
 Connect = Callable[..., Link]
 
 
@@ -57,8 +59,23 @@ def test_standard_input_goes_through_whole(link: Connect) -> None:
     """Megabytes in, the same megabytes out; a command that does not read them is no fault."""
     data = os.urandom(3_000_000)
     one = link()
-    assert run(one, "cat", data)[1] == data
+    assert run(one, f"head -c {len(data)}", data)[1] == data
     assert run(one, "echo done", data)[:2] == (0, b"done\n")
+
+
+def test_a_short_command_does_not_cost_the_link(link: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends before what we say to it has gone out: sshd must not hear of a channel that is closed."""
+    send = paramiko.Transport._send_user_message
+
+    def late(transport: paramiko.Transport, message: paramiko.Message) -> None:
+        if message.asbytes()[0] == MSG_CHANNEL_EOF and threading.current_thread() is not transport:
+            time.sleep(0.05)  # longer than the command lives
+        send(transport, message)
+
+    monkeypatch.setattr(paramiko.Transport, "_send_user_message", late)
+    one = link()
+    for code in (3, 4, 5):
+        assert run(one, f"exit {code}")[0] == code
 
 
 def test_a_silent_command_is_not_taken_for_a_dead_link(link: Connect) -> None:

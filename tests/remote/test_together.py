@@ -52,9 +52,7 @@ def test_no_flood_is_kept(first: bytes) -> None:
         def link(self, _: Host) -> Flooding:
             return self
 
-        def run(
-            self, _: str, *, out: Callable[[bytes], None], err: Callable[[bytes], None], stdin: None
-        ) -> int:
+        def run(self, _: str, *, out: Callable[[bytes], None], err: Callable[[bytes], None]) -> int:
             out(first)
             for _ in range(DOCUMENT // 65536 + 9):
                 out(b"x" * 65536)

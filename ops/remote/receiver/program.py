@@ -59,8 +59,8 @@ def _carry_out(base: Base, steps: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read one request from standard input, carry it out, answer."""
-    request = json.loads(sys.stdin.buffer.read())
+    """Read one request, a line of standard input, carry it out, answer."""
+    request = json.loads(sys.stdin.buffer.readline())
     os.umask(0o022)
     told: dict[str, Any]
     try:
