@@ -20,6 +20,7 @@ class Sizes:
 
     rounds: int = 5
     seconds: float = 1.5  # of a window
+    answer: float = 5.0  # of one in which processor time is compared: as long as an answer, and all its work
     warm_up: float = 1.0
     few: int = 5  # calls that are up when memory is read for the first time
     compared: int = 100  # calls at which the designs are compared, TLS to the model

@@ -79,7 +79,7 @@ class Bench:
             turn, runs = number % len(present), []
             for design in (*present[turn:], *present[:turn]):
                 self.progress(f"round {number + 1} of {sizes.rounds}: {design.name}, {sizes.compared} calls")
-                runs += self.live(design, sizes.compared, tls=design.name != FLOOR, windows=1)
+                runs += self.live(design, sizes.compared, tls=design.name != FLOOR, spans=[sizes.answer])
             self.result.compared.append(runs)
 
     def abreast(self, ours: Design, peers: list[Design]) -> None:
@@ -90,26 +90,28 @@ class Bench:
             self.result.abreast[peer.name] = self._run(partial(self._abreast, ours, peer, calls))
 
     async def _abreast(self, ours: Design, peer: Design, calls: int) -> list[tuple[Run, Run]]:
+        sizes = self.result.sizes
         async with Load(self.context) as one, Load(self.context) as other:
             with self._running(ours, one, tls=True) as bridge, self._running(peer, other, tls=True) as relay:
                 await one.bring_up(bridge.door, calls)
                 await other.bring_up(relay.door, calls)
-                await asyncio.sleep(self.result.sizes.warm_up)
+                await asyncio.sleep(sizes.warm_up)
                 return [
                     await asyncio.gather(
-                        self._window(ours, bridge, one, calls, True),
-                        self._window(peer, relay, other, calls, True),
+                        self._window(ours, bridge, one, calls, True, sizes.answer),
+                        self._window(peer, relay, other, calls, True, sizes.answer),
                     )
-                    for _ in range(self.result.sizes.rounds)
+                    for _ in range(sizes.rounds)
                 ]
 
     def climb(self, floor: Design, ours: Design) -> None:
         """More and more calls, each level beside the floor; over TLS until one is not held."""
         sizes = self.result.sizes
+        spans = [sizes.seconds] * sizes.rounds
         for calls, tls in (*((one, False) for one in sizes.plain), *((one, True) for one in sizes.tls)):
             self.progress(f"{calls} calls{', TLS to the model' if tls else ''}, beside the floor")
-            below = self.live(floor, calls, tls=False, windows=sizes.rounds)
-            runs = self.live(ours, calls, tls=tls, windows=sizes.rounds)
+            below = self.live(floor, calls, tls=False, spans=spans)
+            runs = self.live(ours, calls, tls=tls, spans=spans)
             self.result.levels += [below, runs]
             if tls and not held(runs, below):
                 return
@@ -160,21 +162,21 @@ class Bench:
     def _running(self, design: Design, load: Load, *, tls: bool) -> AbstractContextManager[Running]:
         return running(self.here, design, load.model.port, self.trusted if tls else None, self.core)
 
-    def live(self, design: Design, calls: int, *, tls: bool, windows: int) -> list[Run]:
-        """One life of a design; what its windows were. Trouble is noted and gives none."""
+    def live(self, design: Design, calls: int, *, tls: bool, spans: Sequence[float]) -> list[Run]:
+        """One life of a design; what its windows of so many seconds were. Trouble is noted and gives none."""
         try:
-            runs: list[Run] = self._run(lambda: self._live(design, calls, tls, windows))
+            runs: list[Run] = self._run(lambda: self._live(design, calls, tls, spans))
             return runs
         except NotUp as problem:
             self.result.trouble.append(f"{design.name}, {calls} calls: {problem}")
             return []
 
-    async def _live(self, design: Design, calls: int, tls: bool, windows: int) -> list[Run]:
+    async def _live(self, design: Design, calls: int, tls: bool, spans: Sequence[float]) -> list[Run]:
         async with Load(self.context if tls else None) as load:
             if design.name == FLOOR:
                 door = Door(f"ws://127.0.0.1:{load.model.port}/floor")
                 await load.bring_up(door, calls)
-                return [await self._window(design, None, load, calls, tls) for _ in range(windows)]
+                return [await self._window(design, None, load, calls, tls, span) for span in spans]
             with self._running(design, load, tls=tls) as bridge:
                 few = min(self.result.sizes.few, calls // 2)
                 await load.bring_up(bridge.door, few)
@@ -182,7 +184,7 @@ class Bench:
                 before = bridge.pss_kib
                 await load.bring_up(bridge.door, calls - few)
                 await asyncio.sleep(self.result.sizes.warm_up)
-                runs = [await self._window(design, bridge, load, calls, tls) for _ in range(windows)]
+                runs = [await self._window(design, bridge, load, calls, tls, span) for span in spans]
                 after = bridge.pss_kib
                 kb = (after - before) * 1.024 / max(1, calls - few)
                 self.result.memory.append(Memory(design.name, calls, tls, kb, after / 1024))
@@ -191,14 +193,16 @@ class Bench:
                 self.result.hang_ups.append(HangUp(design.name, calls, len(load.model.open)))
                 return runs
 
-    async def _window(self, design: Design, bridge: Running | None, load: Load, calls: int, tls: bool) -> Run:
+    async def _window(
+        self, design: Design, bridge: Running | None, load: Load, calls: int, tls: bool, seconds: float
+    ) -> Run:
         def spent() -> tuple[float, ...]:
             me = os.getpid()
             theirs = (bridge.cpu, bridge.waited) if bridge else (0.0, 0.0)
             return (*theirs, cpu_seconds(me), waited_seconds(me), time.monotonic())
 
         marks: list[tuple[float, ...]] = []
-        window = await load.window(self.result.sizes.seconds, lambda: marks.append(spent()))
+        window = await load.window(seconds, lambda: marks.append(spent()))
         *spans, lasted = (after - before for before, after in zip(*marks, strict=True))
         cpu, waited, load_cpu, load_waited = (one / lasted for one in spans)
         return Run(design.name, calls, tls, window, cpu, waited, load_cpu, load_waited)

@@ -41,15 +41,24 @@ def level(calls: int, *, tls: bool = True, floor_p99: float = 1.0, **changes: fl
     return run(FLOOR, calls=calls, tls=False, p99=floor_p99), run(OURS, calls=calls, tls=tls, **changes)
 
 
-def test_ratios_are_of_one_window() -> None:
-    """The figure is of both at once; beside it, in turns: 0.5 and 1.0 give 0.75, whatever the medians of each are. A
-    peer that is absent is not invented."""
-    figure = found(result())
-    assert figure["bench.cpu-node-ws"].value == 0.25
-    assert "each alone in its turn: 0.750 (0.500-1.000)" in figure["bench.cpu-node-ws"].note
+def test_the_worse_of_two_ways_counts() -> None:
+    """At once 0.25; in turns 0.5 and 1.0, which gives 0.75 whatever the medians of each are. A peer that is absent
+    is not invented."""
+    made = result()
+    figure = found(made)
+    assert figure["bench.cpu-node-ws"].value == 0.75
+    assert "50 calls of each at once: 0.120 s against 0.480 s, 0.250" in figure["bench.cpu-node-ws"].note
+    assert (
+        "each alone in its turn: 0.120 s against 0.180 s, 0.750 (0.500-1.000)"
+        in figure["bench.cpu-node-ws"].note
+    )
     assert figure["bench.cpu-fastapi"].value is None
     assert figure["bench.call-memory"].value == 70.0
     assert figure["bench.sessions-left"].value == 0
+    made.abreast = {"node-ws": [(run(OURS, 0.4, calls=50), run("node-ws", 0.4, calls=50))]}
+    assert found(made)["bench.cpu-node-ws"].value == 1.0
+    made.abreast = {}
+    assert found(made)["bench.cpu-node-ws"].value == 0.75
 
 
 def test_the_highest_level_counts_up_to_the_first_that_was_not_held() -> None:

@@ -13,7 +13,7 @@ def test_two_calls_from_end_to_end() -> None:
     """Frames come back through each design, in their own calls; nothing is left open or pinned."""
     cores = os.sched_getaffinity(0)
     sizes = Sizes(
-        rounds=1, seconds=1.0, warm_up=0.1, few=1, compared=2, abreast=2, plain=(), tls=(), churn=0, outage=0
+        rounds=1, answer=0.5, warm_up=0.1, few=1, compared=2, abreast=2, plain=(), tls=(), churn=0, outage=0
     )
     result = run.measure(sizes, (OURS, "websockets"), lambda _: None)
     runs = {one.design: one for one in result.compared[0]}
