@@ -13,7 +13,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ops.bench.answers import serves, until
@@ -28,6 +28,11 @@ from ops.services import builtin
 
 UP = 15.0  # seconds in which a bridge must answer
 RELAYS = Path(__file__).parent / "relays"
+# The bridge without its compiled lane, as it runs where there is no C compiler.
+NO_LANE = (
+    "import runpy; from ops.apps.transports import native; native.Lane = None; "
+    "runpy.run_module('ops.apps.bridge', run_name='__main__')"
+)
 NO_CAPS = {"MAX_LIVE_CALLS": "100000", "MAX_SIGNED_CALLS_PER_HOUR": "1000000"}
 
 
@@ -60,11 +65,13 @@ class Way:
 
 @dataclass(frozen=True)
 class Design:
-    """One kind of bridge; `version` is None where it is not installed."""
+    """One kind of bridge; `version` is None where it is not installed. One `aside`, a variant of ours, is
+    measured only where it is asked for by name."""
 
     name: str
     version: str | None
     way: Callable[[Scene], Way]
+    aside: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,8 @@ def designs(folder: Path, found: Mapping[str, str]) -> tuple[Design, ...]:
             _own_version("websockets"),
             lambda scene: _python(scene, "websockets", sys.executable),
         ),
+        Design("without-lane", "this checkout", _without_lane, aside=True),
+        Design("two-workers", "this checkout", _two_workers, aside=True),
     )
 
 
@@ -166,6 +175,14 @@ def our_settings(scene: Scene, **more: str) -> Settings:
 
 def _ours(scene: Scene) -> Way:
     return our_way(our_settings(scene))
+
+
+def _without_lane(scene: Scene) -> Way:
+    return replace(_ours(scene), argv=(sys.executable, "-c", NO_LANE))
+
+
+def _two_workers(scene: Scene) -> Way:
+    return our_way(our_settings(scene, WEBSOCKET_WORKERS="2"))
 
 
 def our_way(settings: Settings) -> Way:

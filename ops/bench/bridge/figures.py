@@ -239,6 +239,9 @@ def notes(result: Result) -> list[str]:
             "the pause in our TwiML. What Twilio does after an abrupt loss of a stream is not documented: we "
             "assume that it goes on with the TwiML; both are measured."
         )
+    for peer in result.abreast:
+        told = "; ".join(f"{how}, {_spread(ratios)}" for ratios, how in _compared(result, peer))
+        found.append(f"CPU of Trunkline beside {peer}: {told}.")
     return found + [f"Not measured: {one}" for one in result.trouble]
 
 

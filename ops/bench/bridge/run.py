@@ -39,10 +39,7 @@ def measure(sizes: Sizes, only: Sequence[str], progress: Callable[[str], None]) 
     folder = install.cache()
     every = designs(folder, install.installed(folder, install.RELAYS))
     floor = Design(FLOOR, "no bridge", every[0].way)
-    if unknown := [name for name in only if name not in {one.name for one in every}]:
-        known = ", ".join(one.name for one in every)
-        raise UnknownDesign(f"There is no design {', '.join(unknown)}.", fix=f"choose from: {known}")
-    chosen = [one for one in every if not only or one.name in only]
+    chosen = chosen_of(every, only)
     result = Result(sizes, {one.name: one.version for one in chosen})
     for one in chosen:
         if one.version is None:
@@ -59,6 +56,14 @@ def measure(sizes: Sizes, only: Sequence[str], progress: Callable[[str], None]) 
             bench.churn(ours)
             bench.outages(ours)
     return result
+
+
+def chosen_of(every: Sequence[Design], only: Sequence[str]) -> list[Design]:
+    """Those of these names; without a name, all but variants of ours. Raises UnknownDesign."""
+    if unknown := [name for name in only if name not in {one.name for one in every}]:
+        known = ", ".join(one.name for one in every)
+        raise UnknownDesign(f"There is no design {', '.join(unknown)}.", fix=f"choose from: {known}")
+    return [one for one in every if (one.name in only if only else not one.aside)]
 
 
 @dataclass

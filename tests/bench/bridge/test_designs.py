@@ -5,16 +5,34 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from ops.bench import install
 from ops.bench.bridge import certificate
 from ops.bench.bridge.designs import Scene, designs, on_core
+from ops.bench.bridge.run import UnknownDesign, chosen_of
+
+VARIANTS = ["without-lane", "two-workers"]  # of ours
 
 
 def test_peers_are_absent_where_none_is_installed(tmp_path: Path) -> None:
     """Ours and a relay over our own `websockets` are always there, the others by --install."""
     found = install.installed(tmp_path, install.RELAYS)
     present = [one.name for one in designs(tmp_path, found) if one.version is not None]
-    assert present == ["trunkline", "websockets"]
+    assert present == ["trunkline", "websockets", *VARIANTS]
+
+
+def test_variants_of_ours_are_measured_where_they_are_named(tmp_path: Path) -> None:
+    """And a name that there is not is told with those that there are."""
+    every = designs(tmp_path, {})
+    assert [one.name for one in chosen_of(every, ())] == ["trunkline", "node-ws", "fastapi", "websockets"]
+    assert [one.name for one in chosen_of(every, ("two-workers", "trunkline"))] == [
+        "trunkline",
+        "two-workers",
+    ]
+    with pytest.raises(UnknownDesign, match="no design nod") as problem:
+        chosen_of(every, ("nod",))
+    assert "without-lane" in str(problem.value.fix)
 
 
 def test_each_is_told_the_model_and_whom_to_trust(tmp_path: Path) -> None:
@@ -26,8 +44,8 @@ def test_each_is_told_the_model_and_whom_to_trust(tmp_path: Path) -> None:
     for one in designs(tmp_path, {}):
         way = one.way(scene)
         assert scene.model in (*way.argv, *way.environment.values()), one.name
-        assert bool(way.door.webhook) == (one.name == "trunkline")
-        assert bool(way.door.token) == (one.name == "trunkline")
+        ours = one.name in ("trunkline", *VARIANTS)
+        assert (bool(way.door.webhook), bool(way.door.token)) == (ours, ours)
 
 
 def test_a_core_is_given_back() -> None:
