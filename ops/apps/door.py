@@ -6,6 +6,8 @@ The public origin comes from the settings or the tunnel's own API, never from a 
 from __future__ import annotations
 
 import re
+from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +19,7 @@ CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}")
 HERE = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?", re.IGNORECASE)
 FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
 BODY_LIMIT = 64 * 1024
+HOUR = 3600.0  # seconds
 MISFIT = "the signature does not fit"
 
 
@@ -52,7 +55,9 @@ class Door:
     origin: str | None  # https://… as Twilio writes it; None until the tunnel is known
     max_calls_per_hour: int
     name: str | None = None  # of this bridge among several: what belongs to its calls comes back to it
-    _opened: dict[str, float] = field(default_factory=dict)  # this hour's calls, the oldest first
+    # When this hour's calls were asked for, and which of them have had no stream yet; the oldest first.
+    _hour: array[float] = field(default_factory=lambda: array("d"))
+    _asked: dict[str, float] = field(default_factory=dict)
 
     def stream_url(self) -> str:
         """The media stream's address as it stands in the TwiML: `wss`, or `ws` on loopback."""
@@ -123,14 +128,21 @@ class Door:
     def admit(self, call_sid: str, now: float) -> bool:
         """Whether one more signed call fits into this hour's cap. One that is asked for again counts once: a
         captured webhook must not use up the hour."""
-        while self._opened and next(iter(self._opened.values())) <= now - 3600:
-            del self._opened[next(iter(self._opened))]
-        if call_sid in self._opened:
+        ago = now - HOUR
+        del self._hour[: bisect_right(self._hour, ago)]
+        while self._asked and next(iter(self._asked.values())) <= ago:
+            del self._asked[next(iter(self._asked))]
+        if call_sid in self._asked:
             return True
-        if len(self._opened) >= self.max_calls_per_hour:
+        if len(self._hour) >= self.max_calls_per_hour:
             return False
-        self._opened[call_sid] = now
+        self._hour.append(now)
+        self._asked[call_sid] = now
         return True
+
+    def began(self, call_sid: str) -> None:
+        """The call has its stream: whoever asks for it again is refused, and nothing counts."""
+        self._asked.pop(call_sid, None)
 
 
 def _pairs(body: bytes) -> tuple[list[tuple[str, str]], str]:

@@ -52,6 +52,7 @@ class Stream:
         live = carry(Admission(ticket.terms, past, turns, ticket.resumed))
         bridge.live[sid] = live
         bridge.lost.pop(sid, None)
+        bridge.door.began(sid)
         bridge.idle.clear()
         self._sid = sid
         self._tell = bridge.views.watch(sid)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from starlette.routing import Route, WebSocketRoute
@@ -15,6 +14,7 @@ from ops.apps.callbook import Callbook
 from ops.apps.carriage import Live
 from ops.apps.door import Door, Explanation, Refusal
 from ops.apps.gauges import Gauges
+from ops.apps.recent import Recent
 from ops.apps.tickets import Tickets
 from ops.apps.views import Views
 from ops.apps.webhooks import Webhooks
@@ -50,7 +50,7 @@ class Switchboard:
         self.gauges = Gauges()
         self.book = Callbook(settings.run_dir / "calls")
         self.live: dict[str, Live] = {}
-        self.ended: OrderedDict[str, None] = OrderedDict()
+        self.ended = Recent(ENDED_CALLS)
         self.lost: dict[str, float] = {}  # calls whose stream broke, and until when each is waited for
         self.idle = asyncio.Event()
         self.draining = False
@@ -140,9 +140,7 @@ class Switchboard:
         """A call that has ended stays ended."""
         self.book.add(sid, "ended", {"reason": reason})
         self.lost.pop(sid, None)
-        self.ended[sid] = None
-        while len(self.ended) > ENDED_CALLS:
-            self.ended.popitem(last=False)
+        self.ended.add(sid)
 
     def measure(self, number: Measure) -> None:
         """Takes a number for the metrics, and what it says of the bridge's health."""

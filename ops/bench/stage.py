@@ -144,10 +144,17 @@ def free_ports(count: int) -> list[int]:
 
 def pss_kib(pid: int) -> float:
     """Its memory in KiB, what it shares with others counted in proportion (proc(5), smaps_rollup)."""
-    for line in _read(pid, "smaps_rollup").splitlines():
-        if line.startswith(b"Pss:"):
-            return float(line.split()[1])
-    return 0.0
+    return _memory(pid, b"Pss:")
+
+
+def own_kib(pid: int) -> float:
+    """Its memory in KiB that it shares with nobody."""
+    return _memory(pid, b"Private_Clean:", b"Private_Dirty:")
+
+
+def _memory(pid: int, *kinds: bytes) -> float:
+    rows = (line.split() for line in _read(pid, "smaps_rollup").splitlines())
+    return sum(float(row[1]) for row in rows if row[0] in kinds)
 
 
 def cpu_seconds(pid: int) -> float:

@@ -219,6 +219,17 @@ def test_a_call_that_is_asked_for_again_counts_once() -> None:
     assert [one.admit(sid, 11.0) for sid in ("CA1", "CA2", "CA3", CALL)] == [True, True, False, True]
 
 
+def test_of_a_call_that_has_its_stream_only_the_hour_is_remembered() -> None:
+    """It still counts, for its hour, and takes eight bytes."""
+    one = door()
+    for number in range(3):
+        assert one.admit(f"CA{number}", number)
+        one.began(f"CA{number}")
+    assert not one.admit("CA3", 3599.0)
+    assert one.admit("CA3", 3600.0)
+    assert list(one._asked) == ["CA3"]
+
+
 @pytest.mark.parametrize(
     ("peer", "host", "headers", "local"),
     [

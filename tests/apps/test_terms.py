@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ops.apps.recent import Recent
 from tests.apps.inside import Inside, inside, run
 from tests.apps.test_bridge import close_code, new_call, next_event
 
@@ -92,12 +93,11 @@ def test_a_call_that_twilio_ends_is_over(root: Path) -> None:
                 assert (await one.webhook(sid, "/status", CallStatus="completed")).status_code == 204
                 assert await asyncio.wait_for(close_code(phone), 3) == 1000  # half-open takes 5
             await one.model.until(lambda: one.model.open == 0)
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("ops.apps.switchboard.ENDED_CALLS", 2)
-                over = [new_call() for _ in range(3)]
-                for other in over:
-                    await one.webhook(other, "/status", CallStatus="failed")
-                assert list(one.bridge.ended) == over[1:]
+            one.bridge.ended = Recent(2)
+            over = [new_call() for _ in range(3)]
+            for other in over:
+                await one.webhook(other, "/status", CallStatus="failed")
+            assert [other in one.bridge.ended for other in over] == [False, True, True]
 
     run(scenario)
 

@@ -37,7 +37,7 @@ async def churn(load: Load, bridge: Running, seconds: float, at_once: int, dice:
 
     async def look() -> None:
         while True:
-            looks.append((time.monotonic() - began, bridge.pss_kib))
+            looks.append((time.monotonic() - began, bridge.own_kib))
             await asyncio.sleep(max(0.2, seconds / LOOKS))
 
     watching = asyncio.create_task(look())

@@ -19,7 +19,7 @@ from pathlib import Path
 from ops.bench.answers import serves, until
 from ops.bench.bridge.phone import Door
 from ops.bench.bridge.result import OURS
-from ops.bench.stage import Stage, cpu_seconds, free_ports, pss_kib, waited_seconds
+from ops.bench.stage import Stage, cpu_seconds, free_ports, own_kib, pss_kib, waited_seconds
 from ops.config import Settings
 from ops.errors import OpsError
 from ops.processes import procfs
@@ -98,7 +98,13 @@ class Running:
 
     @property
     def pss_kib(self) -> float:
+        """Its memory, with its part of what programs share."""
         return sum(map(pss_kib, self.pids))
+
+    @property
+    def own_kib(self) -> float:
+        """Its memory alone: what other programs share, and no more when they end, is left out."""
+        return sum(map(own_kib, self.pids))
 
 
 def designs(folder: Path, found: Mapping[str, str]) -> tuple[Design, ...]:

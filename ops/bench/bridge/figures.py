@@ -231,6 +231,11 @@ def notes(result: Result) -> list[str]:
         "Frames of the load that leave more than 10 ms late are counted: where they are more than 1 %, or "
         "its core is full, the limit found is its own. Who waited for a core was disturbed by others.",
     ]
+    if result.churn:
+        found.append(
+            "While calls come and go, memory is what the bridge shares with no other program: its part of "
+            "what it shares grows whenever another one ends."
+        )
     if result.outages:
         found.append(
             "Interruption, reset and silence are the echo model's own; after a reset the caller hears the "

@@ -85,12 +85,12 @@ class Churn:
     calls: int
     failed: int
     left: int  # sessions open at the model after the last hang-up
-    pss_kib: tuple[tuple[float, float], ...]  # at so many seconds
+    own_kib: tuple[tuple[float, float], ...]  # its own, at so many seconds
 
     @property
     def settled(self) -> list[tuple[float, float]]:
         """The second half: until then caches and books fill up."""
-        return [(at, kib) for at, kib in self.pss_kib if at >= self.seconds / 2]
+        return [(at, kib) for at, kib in self.own_kib if at >= self.seconds / 2]
 
     @property
     def kb_an_hour(self) -> float | None:

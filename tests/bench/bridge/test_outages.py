@@ -34,7 +34,7 @@ def test_what_breaks_is_mended_and_what_ends_is_closed(tmp_path_factory: pytest.
                     found = await churn(load, bridge, 1.0, 2, random.Random(1))
                     assert (found.failed, found.left) == (0, 0)
                     assert found.calls >= 2
-                    assert found.pss_kib[0][1] > 0
+                    assert found.own_kib[0][1] > 0
 
     asyncio.run(scenario())
 
