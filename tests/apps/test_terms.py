@@ -92,6 +92,7 @@ def test_a_call_that_twilio_ends_is_over(root: Path) -> None:
             async with one.talking(sid) as phone:
                 assert (await one.webhook(sid, "/status", CallStatus="completed")).status_code == 204
                 assert await asyncio.wait_for(close_code(phone), 3) == 1000  # half-open takes 5
+            assert not one.bridge.door._asked  # it had its stream
             await one.model.until(lambda: one.model.open == 0)
             one.bridge.ended = Recent(2)
             over = [new_call() for _ in range(3)]

@@ -11,7 +11,7 @@ import pytest
 from ops.bench.bridge import outages
 from ops.bench.bridge.churn import churn
 from ops.bench.bridge.designs import designs, running
-from ops.bench.bridge.load import Load
+from ops.bench.bridge.load import Load, soon
 from ops.bench.stage import stage
 
 
@@ -24,6 +24,8 @@ def test_what_breaks_is_mended_and_what_ends_is_closed(tmp_path_factory: pytest.
             async with Load() as load:
                 with running(here, ours, load.model.port, None, None) as bridge:
                     await load.bring_up(bridge.door, 2)
+                    # of what nobody has heard yet there is nothing to truncate
+                    assert await soon(lambda: all(phone.page.last > 10 for phone in load.phones), 5.0)
                     stopped = await outages.barge_in(load)
                     assert (stopped.calls, stopped.lost) == (2, 0)
                     assert load.model.truncates == {True: 2, False: 0}
