@@ -14,6 +14,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -87,12 +88,16 @@ class Callbook:
         self._rows.put(None)
         self._thread.join(5.0)
 
+    def _file(self, call_sid: str) -> str:
+        """A Path would intern the name: a table of the interpreter's that never shrinks."""
+        return f"{self._folder}/{call_sid}.jsonl"
+
     def _read(self, call_sid: str) -> Page | None:
         written = threading.Event()
         self._rows.put(written)
         written.wait(1.0)
         try:
-            with (self._folder / f"{call_sid}.jsonl").open(encoding="utf-8", errors="replace") as file:
+            with open(self._file(call_sid), encoding="utf-8", errors="replace") as file:  # noqa: PTH123
                 age = time.time() - os.fstat(file.fileno()).st_mtime
                 return replace(page_of(file.read(BIG).splitlines()), age=age)
         except OSError:
@@ -125,10 +130,8 @@ class Callbook:
 
     def _append(self, call_sid: str, lines: list[str]) -> None:
         try:
-            path = f"{self._folder}/{call_sid}.jsonl"  # a Path would intern it: that table would grow
-            handle = os.open(
-                path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-            )
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+            handle = os.open(self._file(call_sid), flags, 0o600)
             try:
                 os.write(handle, ("\n" + "\n".join(lines) + "\n").encode())  # the first: after a torn line
                 os.fsync(handle)
@@ -147,8 +150,10 @@ class Callbook:
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             before = time.time() - KEPT
-            for path in self._folder.glob("*.jsonl"):
-                if path.stat().st_mtime < before:
-                    path.unlink(missing_ok=True)
+            with os.scandir(self._folder) as files:  # one at a time: a day has many
+                for file in files:
+                    with suppress(FileNotFoundError):  # another worker was quicker
+                        if file.name.endswith(".jsonl") and file.stat().st_mtime < before:
+                            os.unlink(file.path)  # noqa: PTH108
         except OSError:
             pass  # the first row will tell

@@ -41,23 +41,24 @@ class Sinks:
     def write(self, entries: Iterable[Entry]) -> list[Entry]:
         """Append these entries, one batch a file; how they may be shown, for other places."""
         shown = []
-        batches: dict[Path, list[bytes]] = {}
+        batches: dict[str, list[bytes]] = {}  # no Paths: each would intern its call's name, for good
         for entry in entries:
             entry, line = redacted(entry, self.redactor)
             shown.append(entry)
-            batches.setdefault(self.logs / f"{entry.service}.jsonl", []).append(line)
-            batches.setdefault(self.logs / LATEST, []).append(_human_line(entry))
+            batches.setdefault(f"{self.logs}/{entry.service}.jsonl", []).append(line)
+            batches.setdefault(f"{self.logs}/{LATEST}", []).append(_human_line(entry))
             if sid := entry.call_sid:
-                batches.setdefault(self.logs / "calls" / sid / "journal.jsonl", []).append(line)
+                batches.setdefault(f"{self.logs}/calls/{sid}/journal.jsonl", []).append(line)
         kept = [self.files.append(path, lines) for path, lines in batches.items()]
         self.lost = 0 if all(kept) else len(shown)
         return shown
 
-    def _loss(self, path: Path, lost: int, reason: str) -> bytes:
+    def _loss(self, path: str, lost: int, reason: str) -> bytes:
         text = f"{lost} lines before this one could not be written: {reason}"
-        service = "journal" if path.name in (LATEST, "journal.jsonl") else path.stem
+        name = Path(path).name
+        service = "journal" if name in (LATEST, "journal.jsonl") else name.removesuffix(".jsonl")
         entry = Entry(datetime.now(UTC), "WARNING", service, "journal.lost", text, os.getpid(), "ops.journal")
-        return _human_line(entry) if path.name == LATEST else redacted(entry, self.redactor)[1]
+        return _human_line(entry) if name == LATEST else redacted(entry, self.redactor)[1]
 
 
 def redacted(entry: Entry, redactor: Redactor) -> tuple[Entry, bytes]:
@@ -78,10 +79,10 @@ def _human_line(entry: Entry) -> bytes:
 class Appender:
     """Appends batches of lines; `report(lost, reason)` makes the line that tells of a loss."""
 
-    report: Callable[[Path, int, str], bytes]
-    lost: dict[Path, tuple[int, str]] = field(default_factory=dict)
+    report: Callable[[str, int, str], bytes]
+    lost: dict[str, tuple[int, str]] = field(default_factory=dict)
 
-    def append(self, path: Path, lines: Sequence[bytes]) -> bool:
+    def append(self, path: str, lines: Sequence[bytes]) -> bool:
         """Write whole lines (each with its newline) in one go; False when some were lost."""
         missing, reason = self.lost.get(path, (0, ""))
         told = [self.report(path, missing, reason)] if missing else []
@@ -99,7 +100,7 @@ class Appender:
         return False
 
 
-def append(path: Path, data: bytes) -> tuple[int, str]:
+def append(path: str, data: bytes) -> tuple[int, str]:
     """Append `data` to a file made on demand (0600); the bytes written and, if too few, why.
 
     A file that does not end with a newline was torn by a crash or a full disk: `data` then starts
@@ -132,12 +133,12 @@ def _is_torn(handle: int) -> bool:
         time.sleep(SETTLE)
 
 
-def _open(path: Path) -> int:
+def _open(path: str) -> int:
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         return os.open(path, flags, 0o600)
     except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.makedirs(os.path.dirname(path), exist_ok=True, mode=0o700)  # noqa: PTH103, PTH120 - as above
         return os.open(path, flags, 0o600)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+import tracemalloc
 from pathlib import Path
 
 from ops.apps.callbook import KEPT, Callbook, page_of
@@ -77,3 +78,15 @@ def test_old_pages_are_forgotten(tmp_path: Path) -> None:
     os.utime(old, (time.time() - KEPT - 60,) * 2)
     Callbook(tmp_path).close()
     assert not old.exists()
+
+
+def test_a_day_of_pages_is_looked_through_one_at_a_time(tmp_path: Path) -> None:
+    """The look for old pages takes no more memory where there are many."""
+    for number in range(2000):
+        (tmp_path / f"CA{number:032x}.jsonl").touch()
+    tracemalloc.start()
+    try:
+        Callbook(tmp_path).close()
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()

@@ -19,6 +19,7 @@ FRAME = 0.020  # seconds
 PHASES = 20  # groups of callers, a millisecond apart
 AT_ONCE = 8  # calls that are being opened
 UP = 15.0  # seconds in which every call must hear its echo
+KEPT = 2.0  # seconds that an idle connection to the door is kept: less than any door keeps it
 LAST = 2.0  # seconds in which the last frames must have come back
 LOOK = 0.02  # seconds between two looks
 HUSH = 0.6  # seconds in which nobody speaks before each window: what a bridge still holds back is played
@@ -55,7 +56,12 @@ class Load:
         import httpx
 
         await self.model.listen(self._certificate, self._address)
-        self._client = httpx.AsyncClient(timeout=ANSWERED_WITHIN, trust_env=False, verify=self._trust or True)
+        self._client = httpx.AsyncClient(
+            timeout=ANSWERED_WITHIN,
+            limits=httpx.Limits(keepalive_expiry=KEPT),
+            trust_env=False,
+            verify=self._trust or True,
+        )
         self._loop = asyncio.get_running_loop()
         self._due = time.monotonic()
         self._on_tick()

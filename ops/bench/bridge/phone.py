@@ -128,12 +128,17 @@ class Phone(WSListener):
 
     async def _ask(self, door: Door, client: httpx.AsyncClient) -> tuple[str, dict[str, str]]:
         """The webhook's TwiML: the stream's URL and its parameters."""
+        import httpx
+
         form = {
             "CallSid": self.sid, "AccountSid": door.account, "From": "+12025550123", "To": "+12025550100",
             "CallStatus": "ringing", "Direction": "inbound", "ApiVersion": "2010-04-01",
         }  # fmt: skip
         signature = twilio.sign(door.token, door.webhook, form)
-        answer = await client.post(door.webhook, data=form, headers={"X-Twilio-Signature": signature})
+        try:
+            answer = await client.post(door.webhook, data=form, headers={"X-Twilio-Signature": signature})
+        except httpx.TransportError as problem:
+            raise Unreachable(f"{door.webhook}: {problem!r}", fix="read the bridge's output") from None
         stream = ElementTree.fromstring(answer.text).find(".//Stream") if answer.status_code == 200 else None
         if stream is None:
             said = f"{answer.status_code} {answer.text[:200]!r}"
