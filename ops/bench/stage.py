@@ -148,8 +148,8 @@ def pss_kib(pid: int) -> float:
 
 
 def own_kib(pid: int) -> float:
-    """Its memory in KiB that it shares with nobody."""
-    return _memory(pid, b"Private_Clean:", b"Private_Dirty:")
+    """Its memory in KiB that it has made itself: no file's, so whoever else maps those changes nothing."""
+    return _memory(pid, b"Anonymous:", b"Swap:")
 
 
 def _memory(pid: int, *kinds: bytes) -> float:

@@ -103,7 +103,7 @@ class Running:
 
     @property
     def own_kib(self) -> float:
-        """Its memory alone: what other programs share, and no more when they end, is left out."""
+        """The memory that it has made itself: what programs share, and no more when they end, is left out."""
         return sum(map(own_kib, self.pids))
 
 
