@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ops.doctor import knock
-from ops.findings import Check, Finding, Knowledge, fail, ok, unknown, warn
+from ops.findings import Check, Finding, Knowledge, fail, ok, warn
 from ops.net.http import Http
-from ops.processes import procfs
+from ops.processes import procfs, sock_diag
 from ops.world import World
 
 NGROK_TOKEN = re.compile(r"^\S*\bngrok\b.*--authtoken[ =][A-Za-z0-9_]{20,}")
@@ -61,14 +61,8 @@ def command_lines(world: World) -> Finding:
 
 def listeners(world: World) -> Finding:
     """Whether our private services listen on this machine alone."""
-    import psutil
-
-    try:
-        found = [one for one in psutil.net_connections(kind="tcp") if one.status == psutil.CONN_LISTEN]
-    except psutil.AccessDenied:
-        return unknown("security.listeners", "This system does not tell who listens.")
     return judge_listeners(
-        ((one.laddr.ip, one.laddr.port) for one in found if one.laddr),
+        ((str(ipaddress.ip_address(one.address)), one.port) for one in sock_diag.listening()),
         _private_ports(world),
     )
 

@@ -202,8 +202,9 @@ def test_a_private_port_that_listens_everywhere_is_found(address: str, status: s
     assert found.status == status
 
 
-def test_the_listeners_of_this_machine_can_be_read(root: Path) -> None:
-    """A real listener on loopback is seen and is well."""
-    with socket.create_server(("127.0.0.1", 0)) as own:
+@pytest.mark.parametrize(("address", "status"), [("127.0.0.1", "ok"), ("0.0.0.0", "warn")])
+def test_the_listeners_of_this_machine_can_be_read(root: Path, address: str, status: str) -> None:
+    """A real listener is seen where it listens."""
+    with socket.create_server((address, 0)) as own:
         service = _service(root, own.getsockname()[1])
-        assert security.listeners(_world(root, service)).status == "ok"
+        assert security.listeners(_world(root, service)).status == status
