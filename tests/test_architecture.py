@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -44,24 +45,26 @@ def package(path: Path) -> str:
     return path.relative_to(OPS).parts[0].removesuffix(".py")
 
 
-def imports(path: Path, *, at_top: bool = False) -> Iterator[str]:
+@cache
+def imports(path: Path, *, at_top: bool = False) -> tuple[str, ...]:
     """The modules that a file imports, those for type checking alone left out."""
     tree = ast.parse(path.read_text("utf-8"))
-    nodes = tree.body if at_top else list(ast.walk(tree))
+    everything = list(ast.walk(tree))
     typing_only = {
         id(child)
-        for node in ast.walk(tree)
+        for node in everything
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
         for child in ast.walk(node)
     }
-    for node in nodes:
+    found: list[str] = []
+    for node in tree.body if at_top else everything:
         if id(node) in typing_only:
             continue
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+    return tuple(found)
 
 
 def ours(path: Path) -> Iterator[str]:
