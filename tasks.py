@@ -365,7 +365,7 @@ def test(c: Context, args: str = "", live: bool = False, long: bool = False, jso
         "what": "processes, bridge, simulators, deploy or doctor; the first two beside others of their kind.",
         "rounds": "How often each is measured.",
         "long": "simulators: ten minutes of calls; bridge: an hour of calls that come and go.",
-        "only": "Only these tools (processes), designs (bridge), rules (doctor) or parts (deploy), a,b,c.",
+        "only": "Only these tools (processes), designs, churn (bridge), rules (doctor) or parts (deploy).",
         "write": "Write the section of docs/benchmarks.md.",
         "install": "First install what we are compared with, outside the checkout.", "json": JSON,
     }

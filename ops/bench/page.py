@@ -14,6 +14,7 @@ INTRODUCTION = (
 ORDER = (
     "Processes",
     "Bridge",
+    "Bridge: churn",
     "Simulators",
     "Deploy",
     "Deploy: times",

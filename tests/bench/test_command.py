@@ -14,6 +14,7 @@ from tests.conftest import Project
         ("processes", "--rounds", "0"),
         ("processes", "--only", "pm3"),
         ("bridge", "--only", "haproxy"),
+        ("bridge", "--only", "churn,trunkline"),
         ("simulators", "--install"),
     ],
 )

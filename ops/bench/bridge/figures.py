@@ -10,6 +10,10 @@ from ops.bench.bridge.result import FLOOR, OURS, Result, Run, added, held
 from ops.bench.figures import Figure, middle, shown
 
 AN_HOUR = 3600.0
+MADE_ITSELF = (
+    "While calls come and go, memory is what the bridge's processes have made themselves: pages of files, "
+    "which others share and leave, are not counted."
+)
 FULL = 0.95  # share of its core from which on the load can do no more
 
 
@@ -17,6 +21,8 @@ def figures(result: Result) -> list[Figure]:
     """What was measured of ours beside the goals."""
     if OURS not in result.versions:
         return []
+    if _churn_alone(result):
+        return _churned(result)
     return [
         *_costs(result),
         _most(result),
@@ -25,6 +31,10 @@ def figures(result: Result) -> list[Figure]:
         *_churned(result),
         *_mended(result),
     ]
+
+
+def _churn_alone(result: Result) -> bool:
+    return result.churn is not None and not result.compared
 
 
 def _costs(result: Result) -> list[Figure]:
@@ -122,7 +132,9 @@ def _churned(result: Result) -> list[Figure]:
         return [Figure("bench.churn", what, None, goal, "%", "not tried")]
     how = f"{shown(found.seconds, 's')}, {found.calls} calls, {found.at_once} at once"
     if found.seconds < AN_HOUR:  # too short for a slope that means anything
-        slope = Figure("bench.churn", what, None, goal, "%", f"{how}: the goal is for an hour, --long")
+        slope = Figure(
+            "bench.churn", what, None, goal, "%", f"{how}: the goal is for an hour, --only churn --long"
+        )
     else:
         slope = Figure(
             "bench.churn", what, found.growth * 100, goal, "%", f"{how}; {found.kb_an_hour:+.0f} kB an hour"
@@ -213,6 +225,12 @@ def _row(result: Result, runs: Sequence[Run], floor: Sequence[Run] = ()) -> dict
 
 def notes(result: Result) -> list[str]:
     """What a reader of the table must know."""
+    if _churn_alone(result):
+        return [
+            "Each call lasts 2 to 12 s, with TLS to the model and speech both ways; every other one ends "
+            "without a word. Growth is the slope of the second half (least squares) over the memory in it.",
+            MADE_ITSELF,
+        ]
     sizes = result.sizes
     apart = "The bridge has one core, the load (callers and model) another."
     found = [
@@ -232,10 +250,7 @@ def notes(result: Result) -> list[str]:
         "its core is full, the limit found is its own. Who waited for a core was disturbed by others.",
     ]
     if result.churn:
-        found.append(
-            "While calls come and go, memory is what the bridge shares with no other program: its part of "
-            "what it shares grows whenever another one ends."
-        )
+        found.append(MADE_ITSELF)
     if result.outages:
         found.append(
             "Interruption, reset and silence are the echo model's own; after a reset the caller hears the "

@@ -85,7 +85,7 @@ class Churn:
     calls: int
     failed: int
     left: int  # sessions open at the model after the last hang-up
-    own_kib: tuple[tuple[float, float], ...]  # its own, at so many seconds
+    own_kib: tuple[tuple[float, float], ...]  # made by itself, at so many seconds
 
     @property
     def settled(self) -> list[tuple[float, float]]:

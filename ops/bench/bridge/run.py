@@ -25,6 +25,7 @@ from ops.bench.figures import shown
 from ops.bench.stage import Stage, cpu_seconds, stage, waited_seconds
 from ops.errors import OpsError
 
+CHURN = "churn"  # the name by which `--only` asks for that part alone, of ours
 HUNG_UP = 2.0  # seconds after the hang-up until the model's sessions must be closed
 
 
@@ -39,7 +40,8 @@ def measure(sizes: Sizes, only: Sequence[str], progress: Callable[[str], None]) 
     folder = install.cache()
     every = designs(folder, install.installed(folder, install.RELAYS))
     floor = Design(FLOOR, "no bridge", every[0].way)
-    chosen = chosen_of(every, only)
+    churn_alone = tuple(only) == (CHURN,)
+    chosen = chosen_of(every, (OURS,) if churn_alone else only)
     result = Result(sizes, {one.name: one.version for one in chosen})
     for one in chosen:
         if one.version is None:
@@ -49,6 +51,9 @@ def measure(sizes: Sizes, only: Sequence[str], progress: Callable[[str], None]) 
         result.pinned = cores is not None
         place = here.place()
         bench = Bench(here, cores, *certificate.make(place), result, progress)
+        if churn_alone:
+            bench.churn(present[0])
+            return result
         bench.compare([floor, *present])
         for ours in (one for one in present if one.name == OURS):
             bench.abreast(ours, [one for one in present if one is not ours])
@@ -61,7 +66,7 @@ def measure(sizes: Sizes, only: Sequence[str], progress: Callable[[str], None]) 
 def chosen_of(every: Sequence[Design], only: Sequence[str]) -> list[Design]:
     """Those of these names; without a name, all but variants of ours. Raises UnknownDesign."""
     if unknown := [name for name in only if name not in {one.name for one in every}]:
-        known = ", ".join(one.name for one in every)
+        known = ", ".join([*(one.name for one in every), f"or {CHURN} alone"])
         raise UnknownDesign(f"There is no design {', '.join(unknown)}.", fix=f"choose from: {known}")
     return [one for one in every if (one.name in only if only else not one.aside)]
 

@@ -113,6 +113,9 @@ def test_growth_is_the_slope_of_the_second_half() -> None:
     assert figure["bench.churn"].value == pytest.approx(100 * 1800 / 68_900)
     assert not figure["bench.churn"].met
     assert figure["bench.churn-left"].finding().status == "fail"
+    alone = Result(made.sizes, made.versions, churn=made.churn)
+    assert set(found(alone)) == {"bench.churn", "bench.churn-failed", "bench.churn-left"}
+    assert not any("watermark" in note for note in notes(alone))
     made.churn = replace(made.churn, seconds=60)
     assert found(made)["bench.churn"].value is None
 

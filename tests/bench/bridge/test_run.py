@@ -31,3 +31,12 @@ def test_two_calls_from_end_to_end() -> None:
     assert {one.id: one.value for one in figures(result)}["bench.frames-lost"] == 0
     assert len(table(result)) == 3
     assert os.sched_getaffinity(0) == cores
+
+
+def test_calls_that_come_and_go_alone() -> None:
+    """`--only churn`: calls of ours and the bridge's memory meanwhile, and nothing else."""
+    result = run.measure(Sizes(churn=2.0, churning=2), (run.CHURN,), lambda _: None)
+    assert result.churn is not None
+    assert result.churn.calls >= 2
+    assert (result.churn.failed, result.churn.left, result.compared) == (0, 0, [])
+    assert {one.id: one.value for one in figures(result)}["bench.churn-failed"] == 0
