@@ -24,10 +24,15 @@ REPOSITORY = Path(__file__).parents[1]
 
 LONGEST = (
     "tests/apps/test_faults.py",
+    "tests/apps/test_workers.py",
+    "tests/doctor/test_zoo.py",
     "tests/journey/",
     "tests/remote/rig/",
+    "tests/remote/test_abreast.py",
     "tests/remote/test_deploy.py",
     "tests/test_docs.py",
+    "tests/test_program.py",
+    "tests/test_tasks.py",
 )
 
 
