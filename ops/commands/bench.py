@@ -15,7 +15,6 @@ from ops.findings import Report, ok
 from ops.report import Printer, table
 
 PAGE = "docs/benchmarks.md"
-CHURN = "churn"  # of the bridge's: that part alone
 LONG_SECONDS = 600.0
 
 
@@ -139,6 +138,8 @@ def _show(printer: Printer, here: Machine, done: Bench) -> None:
 
 
 def _write(settings: Settings, here: Machine, options: BenchOptions, done: Bench) -> Any:
+    from ops.bench.bridge.result import CHURN
+
     path = settings.root / PAGE
     words = ["inv bench", options.what, f"--rounds {options.rounds}", *(["--long"] if options.long else [])]
     words += [f"--only {','.join(options.only)}"] if options.only else []

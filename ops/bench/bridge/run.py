@@ -20,12 +20,11 @@ from ops.bench.bridge.churn import churn
 from ops.bench.bridge.designs import Design, Running, designs, running
 from ops.bench.bridge.load import Load, NotUp, soon
 from ops.bench.bridge.phone import Door
-from ops.bench.bridge.result import FLOOR, OURS, HangUp, Memory, Result, Run, Sizes, held
+from ops.bench.bridge.result import CHURN, FLOOR, OURS, HangUp, Memory, Result, Run, Sizes, held
 from ops.bench.figures import shown
 from ops.bench.stage import Stage, cpu_seconds, stage, waited_seconds
 from ops.errors import OpsError
 
-CHURN = "churn"  # the name by which `--only` asks for that part alone, of ours
 HUNG_UP = 2.0  # seconds after the hang-up until the model's sessions must be closed
 
 

@@ -6,7 +6,7 @@ import os
 
 from ops.bench.bridge import run
 from ops.bench.bridge.figures import figures, table
-from ops.bench.bridge.result import FLOOR, OURS, Sizes
+from ops.bench.bridge.result import CHURN, FLOOR, OURS, Sizes
 
 
 def test_two_calls_from_end_to_end() -> None:
@@ -35,7 +35,7 @@ def test_two_calls_from_end_to_end() -> None:
 
 def test_calls_that_come_and_go_alone() -> None:
     """`--only churn`: calls of ours and the bridge's memory meanwhile, and nothing else."""
-    result = run.measure(Sizes(churn=2.0, churning=2), (run.CHURN,), lambda _: None)
+    result = run.measure(Sizes(churn=2.0, churning=2), (CHURN,), lambda _: None)
     assert result.churn is not None
     assert result.churn.calls >= 2
     assert (result.churn.failed, result.churn.left, result.compared) == (0, 0, [])
