@@ -76,9 +76,10 @@ class Line:
 
 @pytest.fixture(params=[*DOORS, *(f"{door}, next version" for door in DOORS)])
 def line(request: pytest.FixtureRequest, hosts: Hosts) -> Line:  # noqa: F811
+    """By each door once; `inv` and `python -m invoke` are one program, in two versions of Invoke."""
     door, _, later = str(request.param).partition(", ")
-    if later and door != "python -m invoke" and not request.config.getoption("--long"):
-        pytest.skip("the next version by every door: --long")
+    if bool(later) != (door == "python -m invoke") and not request.config.getoption("--long"):
+        pytest.skip("each version by every door: --long")
     folder = request.getfixturevalue("next_invoke") if later else ""
     if folder is None:
         pytest.skip("Invoke 3 cannot be installed here (no package index)")
