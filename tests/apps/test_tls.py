@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
+import sys
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -113,6 +115,15 @@ def test_a_connection_holds_nothing_of_the_certificate_that_it_was_shown(trusted
             assert socket._transport.underlying_transport.get_extra_info("peercert") == {}
 
     run(scenario)
+
+
+def test_the_names_in_a_certificate_are_not_interned_for_each_connection(trusted: ssl.SSLContext) -> None:
+    """Who has them already adds nothing to the interpreter's table."""
+    told = ssl._ssl._test_decode_cert(os.environ["SSL_CERT_FILE"])  # type: ignore[attr-defined]
+    names = ["".join(list(name)) for name in told]  # anew: equal, but not interned
+    del told
+    assert names
+    assert not [name for name in names if sys.intern(name) is name]
 
 
 def _of_tls(trace: tracemalloc.Trace) -> bool:

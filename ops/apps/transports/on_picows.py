@@ -45,6 +45,12 @@ TLS_BUFFERS = {"ssl_incoming_bio_size": 2048, "ssl_outgoing_bio_size": 2048}
 _SILENT_LOG = logging.Logger("picows", logging.CRITICAL + 1)  # what strangers send is told once, by us
 _OUR_VERDICTS = frozenset((1002, 1007, 1009))  # the other side broke the protocol
 _NOBODY = asyncio.Protocol()
+# The names in a certificate as Python's ssl tells it, kept: it interns those that nobody has anew for each
+# connection; each leaves a dead place in the interpreter's table, and full, that takes another megabyte.
+_CERTIFICATE = (
+    "subject", "issuer", "version", "serialNumber", "notBefore", "notAfter", "subjectAltName",
+    "OCSP", "caIssuers", "crlDistributionPoints",
+)  # fmt: skip
 
 
 class PicowsSocket(Socket, Listener):
