@@ -89,7 +89,7 @@ class Callbook:
         self._thread.join(5.0)
 
     def _file(self, call_sid: str) -> str:
-        """A Path would intern the name: a table of the interpreter's that never shrinks."""
+        """A Path would intern the name, and each leaves a dead place in the interpreter's table of them."""
         return f"{self._folder}/{call_sid}.jsonl"
 
     def _read(self, call_sid: str) -> Page | None:

@@ -41,7 +41,7 @@ class Sinks:
     def write(self, entries: Iterable[Entry]) -> list[Entry]:
         """Append these entries, one batch a file; how they may be shown, for other places."""
         shown = []
-        batches: dict[str, list[bytes]] = {}  # no Paths: each would intern its call's name, for good
+        batches: dict[str, list[bytes]] = {}  # no Paths, which intern: see `Callbook._file`
         for entry in entries:
             entry, line = redacted(entry, self.redactor)
             shown.append(entry)
