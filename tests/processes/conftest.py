@@ -69,6 +69,11 @@ class Rig:
     def pid(self, name: str) -> int:
         return int(self.row(name)["pid"])
 
+    def stands(self, name: str, **expected: Any) -> int | None:
+        """Its pid while its row says all that is expected; one look, so that nothing changes in between."""
+        row = self.row(name)
+        return row["pid"] if all(row[key] == value for key, value in expected.items()) else None
+
     def who(self, name: str) -> Identity:
         stack = self.files.stack()
         assert stack

@@ -44,7 +44,7 @@ def test_ten_lines_run_a_node_stack(rig: Rig) -> None:
     assert [row["state"] for row in outcome.data["services"]] == ["ready", "ready"]
     assert "COLOUR=blue" in Path(f"/proc/{rig.pid('webapp')}/environ").read_text()
     kill(rig.who("webapp"))
-    until(lambda: rig.row("webapp")["restarts"] == 1 and rig.row("webapp")["state"] == "ready")
+    until(lambda: rig.stands("webapp", state="ready", restarts=1))
     until(lambda: "listening on" in (rig.files.logs / "latest.log").read_text())
     data = rig.stop().data
     assert data["left"] == []

@@ -28,7 +28,7 @@ def test_a_killed_service_comes_back_at_once(rig: Rig) -> None:
     rig.start(rig.service("one"))
     before = rig.who("one")
     kill(before)
-    until(lambda: rig.row("one")["restarts"] == 1 and rig.row("one")["state"] == "ready")
+    until(lambda: rig.stands("one", state="ready", restarts=1))
     assert rig.who("one") != before
 
 
@@ -37,7 +37,7 @@ def test_what_a_dead_service_left_is_ended_before_it_starts_again(rig: Rig) -> N
     port = rig.port()
     rig.start(rig.service("one", port=port, argv=("sh", "-c", f"{sys.executable} -S {SERVE} {port}; true")))
     kill(rig.who("one"))
-    until(lambda: rig.row("one")["restarts"] == 1 and rig.row("one")["state"] == "ready")
+    until(lambda: rig.stands("one", state="ready", restarts=1))
     assert len(rig.members()) == 2
 
 
@@ -135,7 +135,7 @@ def test_a_service_silent_for_long_is_started_again(rig: Rig) -> None:
     rig.start(rig.service("one", silence=0.5))
     before = rig.who("one")
     kill(before, signal.SIGSTOP)
-    until(lambda: rig.row("one")["restarts"] == 1 and rig.row("one")["state"] == "ready")
+    until(lambda: rig.stands("one", state="ready", restarts=1))
     assert not identity.lives(before)
 
 
@@ -249,7 +249,7 @@ def test_a_supervisor_without_descriptors_recovers(rig: Rig) -> None:
     time.sleep(0.5)
     assert identity.lives(who)
     resource.prlimit(who.pid, resource.RLIMIT_NOFILE, before)
-    until(lambda: rig.row("one")["state"] == "ready" and rig.row("one")["restarts"] == 1)
+    until(lambda: rig.stands("one", state="ready", restarts=1))
     assert rig.row("one")["life"]["deaths"] == 1
 
 
@@ -323,7 +323,7 @@ def test_a_clock_set_back_changes_nothing(rig: Rig) -> None:
     subprocess.run(argv, env=environment, cwd=Path(__file__).parents[2], check=True, timeout=10)
     until(lambda: identity.lives(rig.supervisor()))
     kill(rig.who("one"))
-    until(lambda: rig.row("one")["restarts"] == 1 and rig.row("one")["state"] == "ready", 5.0)
+    until(lambda: rig.stands("one", state="ready", restarts=1), 5.0)
 
 
 FULL_DISK = """
@@ -400,7 +400,7 @@ def test_a_node_service_runs_like_any_other(rig: Rig) -> None:
     service = rig.service("web", port=port, argv=argv, env={"PORT": str(port)}, ready=Ready("tcp"))
     assert not rig.start(service).failed
     kill(rig.who("web"))
-    until(lambda: rig.row("web")["restarts"] == 1 and rig.row("web")["state"] == "ready")
+    until(lambda: rig.stands("web", state="ready", restarts=1))
     row = next(row for row in rig.stop().data["receipt"] if row["name"] == "web")
     assert row["signal"] == "SIGTERM"
 
