@@ -150,7 +150,10 @@ def main() -> int:
             )
             return 1
         with listening, kept(settings.logs) if options.keep_logs else nullcontext():
-            return Keeper(listening).run()
+            code = Keeper(listening).run()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # Python's own end would let one more of them kill us
+        return code
     finally:
         journal.close()
 

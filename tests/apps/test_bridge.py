@@ -9,13 +9,14 @@ import os
 import secrets
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import httpx
+import psutil
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -185,7 +186,8 @@ async def _ended(process: asyncio.subprocess.Process) -> None:
         try:
             await asyncio.wait_for(process.wait(), 0.5)
         except TimeoutError:
-            process.terminate()
+            with suppress(psutil.NoSuchProcess):  # the process's own method takes the exit code from asyncio,
+                psutil.Process(process.pid).terminate()  # where it ends in this moment
     try:
         assert await asyncio.wait_for(process.wait(), 20) == 0
     finally:

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -65,6 +65,25 @@ def test_sigterm_ends_keeper_and_bridge(root: Path, free_ports: Callable[[int], 
             assert not bridge.is_running()
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+    asyncio.run(scenario())
+
+
+def test_told_to_stop_without_end_it_ends_in_peace(
+    root: Path, free_ports: Callable[[int], list[int]]
+) -> None:
+    """A SIGTERM that comes while the keeper is already ending does not turn its exit code into a signal's."""
+
+    async def scenario() -> None:
+        async with keeper(root, *free_ports(1)) as process:
+            signalled = psutil.Process(
+                process.pid
+            )  # `process.terminate` would take the exit code from asyncio
+            while process.returncode is None:
+                with suppress(psutil.NoSuchProcess):
+                    signalled.terminate()
+                await asyncio.sleep(0.001)
+            assert process.returncode == 0
 
     asyncio.run(scenario())
 
