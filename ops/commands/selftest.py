@@ -12,7 +12,7 @@ from ops.config import Settings
 from ops.findings import Report, fail, ok
 from ops.report import Printer
 
-WORKERS = "3"  # on two cores: the tests mostly wait for real time
+WORKERS = "4"  # on two cores: the tests mostly wait for real time
 LONG = 2400  # seconds until a test of the long modes counts as hung
 Run = Callable[[list[str]], int]  # runs a command here and gives its exit code
 
