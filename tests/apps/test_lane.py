@@ -65,6 +65,7 @@ class Drain:
 
     def __init__(self, texts: list[str], wire: socket.socket) -> None:
         self._texts, self._wire = texts, wire
+        self.writes = 0
 
     def get_extra_info(self, name: str) -> Any:
         return self._wire if name == "socket" else None
@@ -73,10 +74,13 @@ class Drain:
         return 1  # so that nothing goes to the socket itself
 
     def write(self, data: bytes) -> None:
-        assert data[0] == 0x81
-        size, at = (data[1], 2) if data[1] < 126 else (int.from_bytes(data[2:4], "big"), 4)
-        assert len(data) == at + size
-        self._texts.append(data[at:].decode())
+        self.writes += 1
+        while data and data[0] != 0x88:  # a close frame is the last
+            assert data[0] == 0x81
+            size, at = (data[1], 2) if data[1] < 126 else (int.from_bytes(data[2:4], "big"), 4)
+            assert len(data) >= at + size
+            self._texts.append(data[at : at + size].decode())
+            data = data[at + size :]
 
 
 class Laned(Memory):
@@ -318,6 +322,7 @@ class Ends:
     model_end: Any
     to_phone: list[str]
     to_model: list[str]
+    phone: Any
 
     def from_phone(self, message: str | bytes, now: float = NOW) -> bool:
         return bool(
@@ -341,14 +346,15 @@ def ends() -> Iterator[Ends]:
     with asyncio.Runner() as runner, socket.socket() as wire:
         loop, log = runner.get_loop(), logging.Logger("test", logging.CRITICAL)
         texts: tuple[list[str], list[str]] = ([], [])
-        transports = [picows.WSTransport(False, Drain(one, wire), log, loop) for one in texts]
+        drains = [Drain(one, wire) for one in texts]
+        transports = [picows.WSTransport(False, drain, log, loop) for drain in drains]
         phone_end, model_end = native.Listener(), native.Listener()
         lane = native.Lane(
             phone_end, transports[0], model_end, transports[1], Piece(*model.PIECE),
             model.append("\0"), phone.media("MZ1", "\0"), phone.mark("MZ1", "\0"),
         )  # fmt: skip
         lane.start(caller(), ANSWER)
-        yield Ends(lane, phone_end, model_end, *texts)
+        yield Ends(lane, phone_end, model_end, *texts, transports[0])
 
 
 def media(payload: str = PAYLOAD, timestamp: str = '"20"', more: str = "") -> str:
@@ -446,11 +452,18 @@ def test_a_piece_of_the_answer_passes_and_its_mark_comes_back(ends: Ends) -> Non
         assert ends.from_model(delta(), NOW + 0.02 * number)
     sent = [phone.media("MZ1", PAYLOAD)] * 10 + [phone.mark("MZ1", "1:600")]
     assert ends.to_phone == sent
+    assert ends.phone.underlying_transport.writes == 10  # a mark goes with its piece
     assert ends.from_phone('{"event":"mark","sequenceNumber":"9","mark":{"name":"1:400"}}', 100.3)
     assert not ends.from_phone('{"event":"mark","mark":{"name":"1:400"}}', 100.3)
     answer = ends.lane.stop().answer
     assert (answer.sent, answer.marked, answer.heard, answer.heard_at) == (600.0, 600.0, 400.0, 100.3)
     assert (answer.marks, round(answer.ends_at, 6), answer.piece_at) == ([600.0], 100.3, NOW + 0.18)
+
+
+def test_nothing_goes_to_a_phone_behind_our_close_frame(ends: Ends) -> None:
+    ends.phone.send_close(picows.WSCloseCode.OK)
+    assert ends.from_model(delta())
+    assert ends.to_phone == []
 
 
 def test_a_mark_comes_back_once(ends: Ends) -> None:

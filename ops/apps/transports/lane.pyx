@@ -19,13 +19,14 @@ from ops.apps.passing import Passed, PassedAnswer, PassedCaller
 cdef enum:
     MARKS = 32
     LARGEST = 4096  # bytes of a frame's audio; a larger one goes the long way
+    AROUND = 900  # bytes of a message around its audio, or around the name of a mark
     HEADROOM = 16  # bytes before a message, in which picows writes the frame's head
 
 cdef uint8_t PLAIN = 1  # may stand in a JSON text as it is, and is ASCII
 cdef uint8_t LETTER = 2  # of base64
 cdef uint8_t classes[256]
 cdef uint8_t sextets[256]
-cdef char buffer[HEADROOM + 1024 + LARGEST]
+cdef char buffer[HEADROOM + 2 * 1024 + LARGEST]  # a frame of audio, and of a mark behind it
 
 
 cdef void _prepare() noexcept:
@@ -239,8 +240,10 @@ cdef class Lane:
         self._kind_name, self._kind = piece.kind_name.encode(), piece.kind.encode()
         self._response_name, self._item_name = piece.response_name.encode(), piece.item_name.encode()
         self._payload_name = piece.payload_name.encode()
-        if max(map(len, (self._append_head, self._media_head, self._mark_head))) > 900:
-            raise ValueError("expected messages of at most 900 letters around their audio")
+        if max(map(len, (append, media, mark))) > AROUND:
+            raise ValueError(f"expected messages of at most {AROUND} letters around their audio")
+        if phone.is_client_side:
+            raise ValueError("expected a phone's socket, which is on the server's side, got a client's")
 
     def start(self, caller, answer):
         """Frames pass from now on: of the caller, of the agent's answer, as far as each is given."""
@@ -312,6 +315,7 @@ cdef class Lane:
 
     cdef bint _from_caller(self, Text payload, double now) except -1:
         cdef int quiet = self._quiet, loud = self._loud
+        cdef char* end
         if not self._caller or self._frames >= self._most or payload.size != self._place or self._model_end.strained:
             return False
         if (self._sent + 1) % self._look == 0:
@@ -330,7 +334,8 @@ cdef class Lane:
         if self._at + self._place > len(self._ring):
             self._at = 0
         self._frames += 1
-        self._send(self._model, self._append_head, payload.at, payload.size, self._append_tail)
+        end = _message(buffer + HEADROOM, self._append_head, payload.at, payload.size, self._append_tail)
+        self._model.send_reuse_external_buffer(WSMsgType.TEXT, buffer + HEADROOM, end - buffer - HEADROOM)
         return True
 
     cdef bint _came_back(self, Text name, double now) except -1:
@@ -352,6 +357,7 @@ cdef class Lane:
         cdef double duration, said
         cdef char name[64]
         cdef int length
+        cdef char* end
         if not self._agent or self._phone_end.strained:
             return False
         members[0] = _member(self._kind_name)
@@ -377,23 +383,37 @@ cdef class Lane:
             return False
         self._said, self._piece_at = said, now
         self._ends_at = (self._ends_at if self._ends_at > now else now) + duration / 1000
-        self._send(self._phone, self._media_head, payload.at, payload.size, self._media_tail)
+        end = _frame(buffer, self._media_head, payload.at, payload.size, self._media_tail)
         if marked:
-            length = snprintf(name, 64, b"%ld:%g", self._index, said)
             self._marks[(self._first + self._out) % MARKS] = said
             self._out += 1
             self._marked = said
-            self._send(self._phone, self._mark_head, name, length, self._mark_tail)
+            length = snprintf(name, 64, b"%ld:%g", self._index, said)
+            end = _frame(end, self._mark_head, name, length, self._mark_tail)
+        if not (self._phone.is_close_frame_sent or self._phone.is_disconnected):
+            self._phone._fast_write(buffer, end - buffer)
         return True
 
-    cdef inline int _send(self, WSTransport to, bytes head, const char* middle, Py_ssize_t size, bytes tail) except -1:
-        cdef char* at = buffer + HEADROOM
-        cdef Py_ssize_t heading = len(head), trailing = len(tail)
-        memcpy(at, <const char*>head, heading)
-        memcpy(at + heading, middle, size)
-        memcpy(at + heading + size, <const char*>tail, trailing)
-        to.send_reuse_external_buffer(WSMsgType.TEXT, at, heading + size + trailing)
-        return 0
+
+cdef inline char* _message(char* at, bytes head, const char* middle, Py_ssize_t size, bytes tail) noexcept:
+    """Writes a message; behind it."""
+    cdef Py_ssize_t heading = len(head), trailing = len(tail)
+    memcpy(at, <const char*>head, heading)
+    memcpy(at + heading, middle, size)
+    memcpy(at + heading + size, <const char*>tail, trailing)
+    return at + heading + size + trailing
+
+
+cdef inline char* _frame(char* at, bytes head, const char* middle, Py_ssize_t size, bytes tail) noexcept:
+    """Writes a message as a server's frame, unmasked (RFC 6455, 5.2); behind it. Two such go in one piece: a mark
+    costs no system call of its own."""
+    cdef Py_ssize_t whole = len(head) + size + len(tail)
+    at[0] = <char>0x81  # whole, and text
+    if whole < 126:
+        at[1] = <char>whole
+        return _message(at + 2, head, middle, size, tail)
+    at[1], at[2], at[3] = 126, <char>(whole >> 8), <char>(whole & 0xFF)
+    return _message(at + 4, head, middle, size, tail)
 
 
 cdef class Listener(WSListener):
