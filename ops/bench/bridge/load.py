@@ -139,6 +139,10 @@ class Load:
         for number, phone in enumerate(list(self.phones)):
             await self.remove(phone, politely=number % 2 == 0)
 
+    def set_back(self, phase: float) -> None:
+        """All frames come so much of a phase later from now on: those of two loads shall not always meet alike."""
+        self._due += phase * FRAME / PHASES
+
     def _on_tick(self) -> None:
         """Each group's frame at its own time; what is overdue at once, and it counts as late."""
         while self._due <= (now := time.monotonic()):
