@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from ops.apps.dialect import Dialect
@@ -121,7 +121,7 @@ class Dialogue:
 
 def to_json(entry: Entry) -> dict[str, Any]:
     """An entry as it stands in the call's file."""
-    return asdict(entry)
+    return dict(vars(entry))
 
 
 def of_json(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
