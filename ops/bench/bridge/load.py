@@ -140,7 +140,7 @@ class Load:
             await self.remove(phone, politely=number % 2 == 0)
 
     def set_back(self, phase: float) -> None:
-        """All frames come so much of a phase later from now on: those of two loads shall not always meet alike."""
+        """All frames come so much of a phase later from now on: two loads shall not always meet alike."""
         self._due += phase * FRAME / PHASES
 
     def _on_tick(self) -> None:
