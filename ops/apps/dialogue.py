@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from ops.apps.dialect import Dialect
@@ -121,7 +121,8 @@ class Dialogue:
 
 def to_json(entry: Entry) -> dict[str, Any]:
     """An entry as it stands in the call's file."""
-    return dict(vars(entry))
+    # not `vars`: an entry that was asked for its dictionary keeps one
+    return {field.name: getattr(entry, field.name) for field in fields(entry)}
 
 
 def of_json(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
