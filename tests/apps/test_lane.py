@@ -466,6 +466,18 @@ def test_nothing_goes_to_a_phone_behind_our_close_frame(ends: Ends) -> None:
     assert ends.to_phone == []
 
 
+def test_only_a_servers_socket_is_taken_for_a_phones(ends: Ends) -> None:
+    """What goes to a phone is not masked."""
+    with socket.socket() as wire, asyncio.Runner() as runner:
+        log = logging.Logger("test", logging.CRITICAL)
+        client = picows.WSTransport(True, Drain([], wire), log, runner.get_loop())
+        with pytest.raises(ValueError, match="server's side"):
+            native.Lane(
+                ends.phone_end, client, ends.model_end, ends.phone, Piece(*model.PIECE),
+                model.append("\0"), phone.media("MZ1", "\0"), phone.mark("MZ1", "\0"),
+            )  # fmt: skip
+
+
 def test_a_mark_comes_back_once(ends: Ends) -> None:
     assert ends.from_phone('{"event":"mark","mark":{"name":"1:400"}}')
     assert not ends.from_phone('{"event":"mark","mark":{"name":"1:400"}}')
