@@ -207,6 +207,8 @@ class Call:
     def _on_timer(self) -> None:
         self._timer = None
         now = self._loop.time()
+        if self._goes_on(now):
+            return
         self._happened(self._session.on_time(now))
         if self._socket.strained:
             self._wake_by(now + AWAKE)
@@ -214,6 +216,21 @@ class Call:
             self._happened(self._session.phone_lost("it does not take what it is sent", now))
         if self._model is not None and self._model.strained:
             self._happened(self._session.model_lost("it does not take what it is sent", now))
+
+    def _goes_on(self, now: float) -> bool:
+        """Whether all goes on: frames have passed, and put off what the session wanted to be woken for."""
+        lane, model = self._lane, self._model
+        if lane is None or model is None or model.strained:
+            return False
+        if self._socket.strained or self._strained_since is not None:
+            return False
+        if (passed := lane.tell()) is None:
+            return False
+        self._asleep.passed(passed)
+        at = self._asleep.wake_at()
+        if at > now:
+            self._wake_by(at)
+        return at > now
 
     def _strained(self, now: float) -> bool:
         if not self._socket.strained:

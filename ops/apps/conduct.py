@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from math import inf
 from typing import Any
 
 from ops.apps.actions import (
@@ -308,12 +309,12 @@ class Conduct:
             self._playout.produce(f"{LOCAL}{name}:{self._lines_said}", payload)
         return self._produced(now) + self._send_due(now)
 
-    def _filler_at(self) -> float | None:
+    def _filler_at(self) -> float:
         owed = self._owed_since
         if owed is None and self._in_an_answer:
             owed = self._playout.ends_at  # it may have run dry
         if owed is None or self._leaving is not None or not self._agent.lines:
-            return None
+            return inf
         quiet_since = max(owed, self._playout.ends_at if self._playout.speaking else 0.0)
         return max(quiet_since + DEAD_AIR, self._next_filler)
 

@@ -54,6 +54,7 @@ class Dialogue:
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._entries: dict[str, Entry] = {entry.id: entry for entry in entries}
+        self._running = sum(map(_runs, self._entries.values()))  # counted: it is asked for at every event
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -66,9 +67,10 @@ class Dialogue:
         """The entry of an item, made at its first mention: that is its place in the order."""
         entry = self._entries.get(item_id)
         if not isinstance(entry, Said):
+            self._running -= _runs(entry)
             entry = self._entries[item_id] = Said(item_id, by)
             while len(self._entries) > ENTRIES:
-                del self._entries[next(iter(self._entries))]
+                self._running -= _runs(self._entries.pop(next(iter(self._entries))))
         return entry
 
     def find(self, item_id: str) -> Said | None:
@@ -80,6 +82,7 @@ class Dialogue:
         if call.call_id in self._entries:
             return None
         entry = self._entries[call.call_id] = Used(call.call_id, call.name, call.arguments)
+        self._running += 1
         return entry
 
     def returned(self, call_id: str, output: str) -> Used | None:
@@ -88,12 +91,13 @@ class Dialogue:
         if not isinstance(entry, Used) or entry.output is not None:
             return None
         entry.output = output
+        self._running -= 1
         return entry
 
     @property
     def running(self) -> bool:
         """Whether a tool has not returned yet."""
-        return any(isinstance(entry, Used) and entry.output is None for entry in self._entries.values())
+        return self._running > 0
 
     @property
     def unanswered(self) -> tuple[Said, ...]:
@@ -117,6 +121,10 @@ class Dialogue:
                 role = "user" if entry.by == "caller" else "assistant"
                 commands.append(dialect.message(role, entry.heard))
         return commands
+
+
+def _runs(entry: Entry | None) -> bool:
+    return isinstance(entry, Used) and entry.output is None
 
 
 def to_json(entry: Entry) -> dict[str, Any]:

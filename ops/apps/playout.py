@@ -7,6 +7,7 @@ phone's buffer, so that a barge-in can stop it at once and tell the model what w
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 
 from msgspec import Struct
 
@@ -185,11 +186,11 @@ class Playout:
         """When everything produced so far will have been played, in seconds."""
         return max(now, self.ends_at) + sum(duration for _, _, duration in self._queue) / 1000
 
-    def wake_at(self) -> float | None:
-        """When `due` or `settle` has something to do next, in seconds; None while nothing waits."""
-        if self._queue:
-            return self.sends_at
-        return self.ends_at + LATE_MARK if self._answers and self._answers[-1].complete else None
+    def wake_at(self) -> float:
+        """When `due` or `settle` has something to do next, in seconds; infinity while nothing waits."""
+        if (at := self.sends_at) is not None:
+            return at
+        return self.ends_at + LATE_MARK if self._answers and self._answers[-1].complete else inf
 
     def settle(self, now: float) -> bool:
         """Gives up on marks that are long overdue; True when with that everything has been heard."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from math import inf
 
 from ops.net.retry import Attempts, Policy
 
@@ -93,9 +94,9 @@ class Recovery:
         age = now - self.ready_at
         return age >= ROLL_OVER_LATEST or (pause and age >= ROLL_OVER)
 
-    def wake_at(self, now_idle: bool) -> float | None:
-        """When something of this is due next."""
-        times = [self.reopen_at, None if self.due_since is None else self.due_since + STALL]
-        if self.ready_at is not None:
-            times.append(self.ready_at + (ROLL_OVER if now_idle else ROLL_OVER_LATEST))
-        return min((time for time in times if time is not None), default=None)
+    def wake_at(self, now_idle: bool) -> float:
+        """When something of this is due next, in seconds; infinity: nothing is."""
+        reopens = inf if self.reopen_at is None else self.reopen_at
+        stalls = inf if self.due_since is None else self.due_since + STALL
+        grows_old = ROLL_OVER if now_idle else ROLL_OVER_LATEST
+        return min(reopens, stalls, inf if self.ready_at is None else self.ready_at + grows_old)

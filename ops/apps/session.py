@@ -8,6 +8,7 @@ the point of truncation, marks outstanding, a model that is lost, slow or silent
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from ops.apps.actions import (
@@ -158,7 +159,7 @@ class Session(Turns):
             actions += self._ask(now)
         if self._digits and (now - self._digits_at >= DIGITS_PAUSE) and recovery.ready_at is not None:
             actions += self._tell_digits(now)
-        if (filler := self._filler_at()) is not None and now >= filler:
+        if now >= self._filler_at():
             actions += self._fill(now)
         if self._playout.settle(now):
             actions += self._heard_out(now)
@@ -166,16 +167,15 @@ class Session(Turns):
 
     def wake_at(self) -> float:
         """When `on_time` wants to be called next, in seconds."""
-        times = [
+        return min(
             self.frame_at + HALF_OPEN,
             self._began + self._agent.max_seconds if self._leaving is None else self._leaving.latest,
             self._playout.wake_at(),
             self._recovery.wake_at(self._pause),
-            self._retry_at,
-            self._digits_at + DIGITS_PAUSE if self._digits and self._recovery.ready_at is not None else None,
+            inf if self._retry_at is None else self._retry_at,
+            self._digits_at + DIGITS_PAUSE if self._digits and self._recovery.ready_at is not None else inf,
             self._filler_at(),
-        ]
-        return min(time for time in times if time is not None)
+        )
 
     @property
     def sends_at(self) -> float | None:

@@ -23,6 +23,7 @@ from msgspec import structs
 from ops.apps.actions import Agent
 from ops.apps.call import Call
 from ops.apps.passing import AnswerPasses, CallerPasses, Piece
+from ops.apps.session import Session
 from ops.apps.transports import Address, Passage, Socket, make_lane, native
 from ops.config import Settings
 from ops.vendors.openai import wire as model
@@ -294,6 +295,44 @@ def test_a_stream_on_the_lane_still_delivers(root: Path) -> None:
         runner.run(scenario(loop))
 
 
+@here
+def test_an_answer_that_goes_on_wakes_nobody(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece puts off the moment at which the line would have been silent for too long, and that alone."""
+    woken: list[float] = []
+    on_time = Session.on_time
+    monkeypatch.setattr(Session, "on_time", lambda one, now: woken.append(now) or on_time(one, now))
+
+    async def scenario(loop: Turned) -> None:
+        talk = Talk(root, loop, wire, seed=1)
+        voice, piece = json.dumps(QUIET), json.dumps({**AUDIO, "response_id": "r0", "item_id": "i0"})
+        for text in (CREATED, READY, {"type": "response.created", "response": {"id": "r0"}}):
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            talk.model.says(text if isinstance(text, str) else json.dumps(text))
+        for answers in (True, False):
+            began = loop.now
+            while loop.now < began + 9.9:
+                loop.now += 0.02
+                talk.phone.says(voice)
+                for _ in range(answers):
+                    talk.model.says(piece)
+                for text in (text for text in talk.phone.sent if '"mark"' in text):
+                    talk.phone.says(text)
+                talk.phone.sent.clear()
+                await asyncio.sleep(0)
+            told.append([at - began for at in woken if began + 5 < at < began + 9.9])
+        await talk.end()
+
+    told: list[list[float]] = []
+    with socket.socket() as wire, asyncio.Runner(loop_factory=Turned) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, Turned)
+        runner.run(scenario(loop))
+    going_on, silent = told
+    assert going_on == []
+    assert silent
+
+
 # What it takes, and what it leaves to Python.
 
 PAYLOAD = base64.b64encode(b"\x50" * 160).decode()
@@ -546,6 +585,20 @@ def test_the_last_frames_are_kept_for_the_session(ends: Ends) -> None:
     assert ends.lane.stop().caller.count == 9
     assert ends.lane.stop() is None
     assert not ends.from_phone(media())
+
+
+def test_what_passed_is_told_once_while_more_passes(ends: Ends) -> None:
+    """And no more pass in all than the session said."""
+    ends.lane.start(caller(9, speaking=False, listens=False), ANSWER)
+    assert [ends.from_phone(media()) for _ in range(4)] == [True] * 4
+    assert ends.from_model(delta())
+    told = ends.lane.tell()
+    assert (told.caller.count, told.answer.piece_at, told.answer.sent) == (4, NOW, 420.0)
+    told = ends.lane.tell()
+    assert (told.caller.count, told.answer.piece_at, told.answer.sent) == (0, 0.0, 420.0)
+    assert [ends.from_phone(media()) for _ in range(9)] == [True] * 5 + [False] * 4
+    assert ends.lane.stop().caller.count == 5
+    assert ends.lane.tell() is None
 
 
 @pytest.mark.parametrize(("at", "place"), [(-1, 216), (10 * 216 - 215, 216), (0, 0), (0, 10 * 216 + 1)])

@@ -64,10 +64,15 @@ class Reception(Protocol):
 
 
 class Passage(Protocol):
-    """A lane between a call's two sockets: from `start` to `stop` frames pass, and are not delivered."""
+    """A lane between a call's two sockets: from `start` to `stop` frames pass, and are not delivered.
+
+    What has passed is told once."""
 
     def start(self, caller: CallerPasses | None, answer: AnswerPasses | None) -> None:
         """Let pass what is given."""
+
+    def tell(self) -> Passed | None:
+        """What has passed since the start, or the last telling, while more goes on passing; None likewise."""
 
     def stop(self) -> Passed | None:
         """Let nothing pass any more; what has passed, None when nothing was let."""

@@ -221,7 +221,7 @@ cdef class Lane:
     cdef bint _speaking, _listens
     cdef bytearray _ring
     cdef Py_ssize_t _at, _place
-    cdef long _frames, _most  # since the start
+    cdef long _frames, _most  # since the session was last told, and from then on
     # the answer that is being said
     cdef bytes _response_id, _item_id
     cdef long _index
@@ -270,18 +270,26 @@ cdef class Lane:
 
     def stop(self):
         """Nothing passes any more: what has, for the session; None when nothing was open."""
+        told = self.tell()
+        self._caller = self._agent = False
+        self._ring = None
+        return told
+
+    def tell(self):
+        """What has passed since the start, or since this was last asked, while more goes on passing; None likewise."""
         if not (self._caller or self._agent):
             return None
         caller = answer = None
         cdef int number
         if self._caller:
             caller = PassedCaller(self._frames, self._frame_at, self._quiet, self._loud)
-            self._ring = None
+            self._most -= self._frames
+            self._frames = 0
         if self._agent:
             marks = [self._marks[(self._first + number) % MARKS] for number in range(self._out)]
             answer = PassedAnswer(self._piece_at, self._ends_at, self._said, self._marked, self._heard, self._heard_at,
                                   marks)
-        self._caller = self._agent = False
+            self._piece_at = 0.0
         return Passed(caller, answer)
 
     # For tests, which have no socket to offer from, and a clock of their own.
