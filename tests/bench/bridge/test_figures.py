@@ -61,21 +61,40 @@ def test_the_worse_of_two_ways_counts() -> None:
     assert found(made)["bench.cpu-node-ws"].value == 0.75
 
 
+def test_a_peer_with_too_little_of_its_core_shows_less_than_it_costs() -> None:
+    """What it shows is a bound: where it was measured fairly too, only that counts."""
+    made = result()
+    made.compared = [[run(OURS, 0.2), run("node-ws", 0.97)], [run(OURS, 0.2), run("node-ws", 0.99)]]
+    figure = found(made)["bench.cpu-node-ws"]
+    assert figure.value == 0.25
+    made.abreast = {"node-ws": [(run(OURS, 0.1, calls=50), run("node-ws", 0.8, calls=50))]}
+    assert found(made)["bench.cpu-node-ws"].value == 0.125
+    assert "at most, since node-ws had too little of its core" in figure.note
+    made.abreast = {"node-ws": [(run(OURS, 0.5, calls=50), run("node-ws", 0.5, calls=50))]}
+    assert found(made)["bench.cpu-node-ws"].value == pytest.approx((0.2 / 0.97 + 0.2 / 0.99) / 2)
+
+
 def test_the_highest_level_counts_up_to_the_first_that_was_not_held() -> None:
     """400 held, 500 lost a frame: 400; that 600 would have been held does not matter."""
     made = result(level(400), level(500, lost=1), level(600))
     figure = found(made)["bench.calls"]
     assert (figure.value, figure.met) == (400, True)
     assert "500 were not held" in figure.note
-    assert found(result(level(400, p99=22.0)))["bench.calls"].value == 0
+    assert found(result(level(400, p99=22.0)))["bench.calls"].value == 100  # with which all were compared
     assert found(result())["bench.calls"].value is None
 
 
 def test_where_the_load_is_late_the_limit_is_its_own() -> None:
-    """The report then says at least so many; and so it does at the top of the ladder."""
+    """The report then says at least so many, and so it does at the top of the ladder; where that is below the goal,
+    that it is neither met nor missed. The same with a level's p99."""
     late = found(result(level(400), level(500, p99=90.0, late=0.02)))["bench.calls"]
     assert (late.value, late.note.startswith("at least")) == (400, True)
     assert "at least" in found(result(level(400)))["bench.calls"].note
+    slow = found(result(level(250, tls=False, late=0.6), level(200, p99=90.0, late=0.02)))
+    assert (slow["bench.calls"].value, slow["bench.calls"].met) == (None, None)
+    assert slow["bench.calls"].note.startswith("at least 100: at 200 the load itself was late")
+    assert slow["bench.added"].value is None
+    assert "late (60.0%" in slow["bench.added"].note
 
 
 def test_added_is_beside_the_floor() -> None:
