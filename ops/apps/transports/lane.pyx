@@ -9,7 +9,7 @@ as it came: the lane refuses nothing, and decides nothing. `tests/apps/test_lane
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from libc.stdint cimport uint8_t
 from libc.stdio cimport snprintf
-from libc.string cimport memcmp, memcpy, memset, strlen
+from libc.string cimport memchr, memcmp, memcpy, memset, strlen
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from picows.picows cimport WSFrame, WSListener, WSMsgType, WSTransport
@@ -57,6 +57,7 @@ cdef struct Member:
     Py_ssize_t length
     int within  # the number of the member whose object this one is in; -1: of the whole
     bint is_object
+    bint is_sound
     bint seen
     Text value
 
@@ -79,6 +80,31 @@ cdef inline const char* _text(const char* at, const char* end, Text* text) noexc
         return NULL
     text.size = at - text.at
     return at + 1
+
+
+cdef inline bint _is_base64(Text text) noexcept nogil:
+    """Whole base64, with its padding: so that it can be decoded, and stand inside JSON of ours."""
+    cdef Py_ssize_t size = text.size, at
+    cdef uint8_t every = LETTER
+    if size == 0 or size > LARGEST or size % 4:
+        return False
+    if text.at[size - 1] == c"=":
+        size -= 2 if text.at[size - 2] == c"=" else 1
+    for at in range(size):
+        every &= classes[<uint8_t>text.at[at]]
+    return every != 0
+
+
+cdef inline const char* _sound(const char* at, const char* end, Text* text) noexcept nogil:
+    """Behind a text of base64, which is most of a message: its end is looked for at once; NULL: not such a one."""
+    if at >= end or at[0] != c'"':
+        return NULL
+    text.at = at + 1
+    at = <const char*>memchr(text.at, c'"', end - text.at)
+    if at == NULL:
+        return NULL
+    text.size = at - text.at
+    return at + 1 if _is_base64(text[0]) else NULL
 
 
 cdef inline const char* _number(const char* at, const char* end) noexcept nogil:
@@ -117,6 +143,8 @@ cdef const char* _object(const char* at, const char* end, Member* members, int c
             members[known].seen = True
             if members[known].is_object:
                 at = _object(at, end, members, count, known)
+            elif members[known].is_sound:
+                at = _sound(at, end, &members[known].value)
             else:
                 at = _text(at, end, &members[known].value)
         elif at < end and at[0] == c'"':
@@ -141,28 +169,15 @@ cdef inline bint _whole(const char* message, Py_ssize_t size, Member* members, i
     return at != NULL and _blank(at, end) == end
 
 
-cdef inline Member _member(const char* name, int within=-1, bint is_object=False) noexcept nogil:
+cdef inline Member _member(const char* name, int within=-1, bint is_object=False, bint is_sound=False) noexcept nogil:
     cdef Member member
-    member.name, member.length, member.within, member.is_object = name, strlen(name), within, is_object
-    member.seen = False
+    member.name, member.length, member.within = name, strlen(name), within
+    member.is_object, member.is_sound, member.seen = is_object, is_sound, False
     return member
 
 
 cdef inline bint _is(Text text, const char* word, Py_ssize_t size) noexcept nogil:
     return text.size == size and memcmp(text.at, word, size) == 0
-
-
-cdef inline bint _is_base64(Text text) noexcept nogil:
-    """Whole base64, with its padding: so that it can be decoded, and stand inside JSON of ours."""
-    cdef Py_ssize_t size = text.size, at
-    if size == 0 or size > LARGEST or size % 4:
-        return False
-    if text.at[size - 1] == c"=":
-        size -= 2 if text.at[size - 2] == c"=" else 1
-    for at in range(size):
-        if not classes[<uint8_t>text.at[at]] & LETTER:
-            return False
-    return True
 
 
 cdef inline bint _is_time(Text text) noexcept nogil:
@@ -306,7 +321,7 @@ cdef class Lane:
         cdef Member members[6]
         members[0] = _member(b"event")
         members[1] = _member(b"media", -1, True)
-        members[2] = _member(b"payload", 1)
+        members[2] = _member(b"payload", 1, False, True)
         members[3] = _member(b"timestamp", 1)
         members[4] = _member(b"mark", -1, True)
         members[5] = _member(b"name", 4)
@@ -317,7 +332,7 @@ cdef class Lane:
                     and self._came_back(members[5].value, now))
         if not (members[2].seen and members[3].seen and _is(members[0].value, b"media", 5)):
             return False
-        if not (_is_base64(members[2].value) and _is_time(members[3].value)):
+        if not _is_time(members[3].value):
             return False
         return self._from_caller(members[2].value, now)
 
@@ -371,15 +386,14 @@ cdef class Lane:
         members[0] = _member(self._kind_name)
         members[1] = _member(self._response_name)
         members[2] = _member(self._item_name)
-        members[3] = _member(self._payload_name)
+        members[3] = _member(self._payload_name, -1, False, True)
         if not _whole(message, size, members, 4) or not members[0].seen or not members[1].seen:
             return False
         if not members[2].seen or not members[3].seen:
             return False
         if not (_is(members[0].value, self._kind, len(self._kind))
                 and _is(members[1].value, self._response_id, len(self._response_id))
-                and _is(members[2].value, self._item_id, len(self._item_id))
-                and _is_base64(members[3].value)):
+                and _is(members[2].value, self._item_id, len(self._item_id))):
             return False
         if not now - self._audible < self._ends_at < now + self._lead:
             return False
