@@ -22,6 +22,10 @@ MAX_LINE = 64 * 1024  # bytes of one record with its newline
 _CALL_SID = re.compile(r"CA[0-9a-f]{32}")
 _COLOURS = {"DEBUG": "36", "INFO": "", "SUCCESS": "32", "WARNING": "33", "ERROR": "31"}  # SGR, as colorlog
 
+# Made once: `json.dumps` makes an encoder for each text.
+_AS_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_AS_WORD = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
 # What a terminal would obey or hide: C0 and C1 controls, zero-width and bidirectional marks, line
 # and paragraph separators, the byte order mark, lone surrogates.
 _UNSEEN = re.compile(
@@ -117,7 +121,7 @@ def json_line(record: Mapping[str, Any]) -> str:
 
 def json_text(value: Any) -> str:
     """A plain value as JSON without any character that a terminal would obey."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    text = _AS_JSON(value)
     return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
@@ -157,5 +161,5 @@ def said(entry: Entry) -> str:
 
 
 def _word(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return json.dumps(text, ensure_ascii=False) if not text or any(c in text for c in ' ="') else text
+    text = value if isinstance(value, str) else _AS_WORD(value)
+    return _AS_WORD(text) if not text or any(c in text for c in ' ="') else text
