@@ -46,9 +46,15 @@ def section(
 def page(before: str, name: str, text: str) -> str:
     """The whole page with this section in its place; every other section stays."""
     sections = dict(_sections(before)) | {name: text}
-    known = [title for title in ORDER if title in sections]
-    others = [title for title in sections if title not in ORDER]
-    return "\n".join([f"{TITLE}\n\n{INTRODUCTION}\n", *(sections[title] for title in (*known, *others))])
+    return "\n".join(
+        [f"{TITLE}\n\n{INTRODUCTION}\n", *(sections[title] for title in sorted(sections, key=_place))]
+    )
+
+
+def _place(title: str) -> tuple[int, bool]:
+    """A section stands where its name does, a part that has no place of its own behind the whole."""
+    place = max((at for at, name in enumerate(ORDER) if title.startswith(name)), default=len(ORDER))
+    return place, title not in ORDER
 
 
 def grid(rows: Sequence[Mapping[str, str]]) -> str:

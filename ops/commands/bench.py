@@ -138,13 +138,11 @@ def _show(printer: Printer, here: Machine, done: Bench) -> None:
 
 
 def _write(settings: Settings, here: Machine, options: BenchOptions, done: Bench) -> Any:
-    from ops.bench.bridge.result import CHURN
-
     path = settings.root / PAGE
     words = ["inv bench", options.what, f"--rounds {options.rounds}", *(["--long"] if options.long else [])]
     words += [f"--only {','.join(options.only)}"] if options.only else []
     title = options.what.capitalize()
-    if options.only and (options.what == "deploy" or options.only == (CHURN,)):  # parts with their own goals
+    if options.only:  # a part does not take the place of the whole
         title += f": {', '.join(options.only)}"
     text = page.section(
         title,
