@@ -46,9 +46,8 @@ def section(
 def page(before: str, name: str, text: str) -> str:
     """The whole page with this section in its place; every other section stays."""
     sections = dict(_sections(before)) | {name: text}
-    return "\n".join(
-        [f"{TITLE}\n\n{INTRODUCTION}\n", *(sections[title] for title in sorted(sections, key=_place))]
-    )
+    ordered = [sections[title] for title in sorted(sections, key=_place)]
+    return "\n".join([f"{TITLE}\n\n{INTRODUCTION}\n", *ordered])
 
 
 def _place(title: str) -> tuple[int, bool]:
