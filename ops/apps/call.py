@@ -227,10 +227,10 @@ class Call:
         if (passed := lane.tell()) is None:
             return False
         self._asleep.passed(passed)
-        at = self._asleep.wake_at()
-        if at > now:
-            self._wake_by(at)
-        return at > now
+        if (at := self._asleep.wake_at()) <= now:
+            return False
+        self._wake_by(at)
+        return True
 
     def _strained(self, now: float) -> bool:
         if not self._socket.strained:

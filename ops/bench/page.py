@@ -24,6 +24,11 @@ ORDER = (
 )
 
 
+def title(bench: str, only: Sequence[str]) -> str:
+    """The name of its section: what was measured alone does not take the place of the whole."""
+    return bench.capitalize() + (f": {', '.join(only)}" if only else "")
+
+
 def section(
     name: str,
     command: str,
@@ -46,14 +51,14 @@ def section(
 def page(before: str, name: str, text: str) -> str:
     """The whole page with this section in its place; every other section stays."""
     sections = dict(_sections(before)) | {name: text}
-    ordered = [sections[title] for title in sorted(sections, key=_place)]
+    ordered = [sections[one] for one in sorted(sections, key=_place)]
     return "\n".join([f"{TITLE}\n\n{INTRODUCTION}\n", *ordered])
 
 
-def _place(title: str) -> tuple[int, bool]:
+def _place(name: str) -> tuple[int, bool]:
     """A section stands where its name does, a part that has no place of its own behind the whole."""
-    place = max((at for at, name in enumerate(ORDER) if title.startswith(name)), default=len(ORDER))
-    return place, title not in ORDER
+    place = max((at for at, known in enumerate(ORDER) if name.startswith(known)), default=len(ORDER))
+    return place, name not in ORDER
 
 
 def grid(rows: Sequence[Mapping[str, str]]) -> str:

@@ -141,9 +141,7 @@ def _write(settings: Settings, here: Machine, options: BenchOptions, done: Bench
     path = settings.root / PAGE
     words = ["inv bench", options.what, f"--rounds {options.rounds}", *(["--long"] if options.long else [])]
     words += [f"--only {','.join(options.only)}"] if options.only else []
-    title = options.what.capitalize()
-    if options.only:  # a part does not take the place of the whole
-        title += f": {', '.join(options.only)}"
+    title = page.title(options.what, options.only)
     text = page.section(
         title,
         " ".join([*words, "--write"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ops.bench.figures import Figure
-from ops.bench.page import grid, page, section
+from ops.bench.page import grid, page, section, title
 
 
 def test_a_section_says_when_how_and_what() -> None:
@@ -32,6 +32,11 @@ def test_one_section_is_replaced_and_the_other_stays() -> None:
     assert anew.count("# Benchmarks\n") == 1
     assert anew.index("## Processes\n\nfigures") < anew.index("## Simulators\n\nnew figures")
     assert page(anew, "Simulators", "## Simulators\n\nnew figures\n") == anew
+
+
+def test_a_part_has_a_section_of_its_own() -> None:
+    assert title("bridge", ()) == "Bridge"
+    assert title("bridge", ("trunkline", "node-ws")) == "Bridge: trunkline, node-ws"
 
 
 def test_a_part_stands_behind_the_whole() -> None:

@@ -72,7 +72,7 @@ class Passage(Protocol):
         """Let pass what is given."""
 
     def tell(self) -> Passed | None:
-        """What has passed since the start, or the last telling, while more goes on passing; None likewise."""
+        """What has passed since the start, or the last telling, while more passes; None where nothing may."""
 
     def stop(self) -> Passed | None:
         """Let nothing pass any more; what has passed, None when nothing was let."""

@@ -44,9 +44,7 @@ def _costs(result: Result) -> list[Figure]:
     found = []
     for peer, goal in (("node-ws", 0.65), ("fastapi", 0.4)):
         ways = _compared(result, peer)
-        fair = [way.share for way in ways if not way.overloaded]
-        most = [way.share for way in ways]
-        share = max(fair) if fair else min(most, default=None)
+        share = max((way.share for way in ways if not way.full), default=None)
         how = "; ".join(way.told for way in ways) or f"{peer} was not measured"
         found.append(Figure(f"bench.cpu-{peer}", what + peer, share, goal, "×", how))
     kb = [one.kb for one in result.memory if one.design == OURS and one.tls and one.calls == calls]
@@ -59,12 +57,12 @@ def _costs(result: Result) -> list[Figure]:
 class Way:
     """Our cost as a share of a peer's in one way of measuring it, and a word about it.
 
-    A peer that is `overloaded` leaves work undone and costs more than it shows: the share is at most that.
+    Where the core was `full`, work was left undone by whoever had too little of it, so that decides nothing.
     """
 
     share: float
     told: str
-    overloaded: bool
+    full: bool
 
 
 def _compared(result: Result, peer: str) -> list[Way]:
@@ -76,10 +74,10 @@ def _compared(result: Result, peer: str) -> list[Way]:
     ):
         if ratios := [one.cpu_call_minute / other.cpu_call_minute for one, other in pairs if other.cpu]:
             ours, theirs = (middle(pair[side].cpu_call_minute for pair in pairs) for side in (0, 1))
-            overloaded = median(other.cpu + one.cpu * shared for one, other in pairs) > FULL
-            most = f"at most, since {peer} had too little of its core: " if overloaded else ""
-            told = f"{calls} {how}: {_s(ours)} against {_s(theirs)}, {most}{_spread(ratios)}"
-            found.append(Way(median(ratios), told, overloaded))
+            full = median(other.cpu + one.cpu * shared for one, other in pairs) > FULL
+            void = ", on a full core, which decides nothing" if full else ""
+            told = f"{calls} {how}: {_s(ours)} against {_s(theirs)}, {_spread(ratios)}{void}"
+            found.append(Way(median(ratios), told, full))
     return found
 
 
@@ -273,8 +271,7 @@ def notes(result: Result) -> list[str]:
         f"compared; figures are medians (least-most) of {sizes.rounds}. The CPU beside that of a relay is "
         "measured twice: both at once, on the same core and under the same load, where what disturbs one "
         "disturbs the other; and each alone on the core, in turns. The figure is the worse of both medians, "
-        "without one in which the core was full: the relay then left work undone, and costs more than it "
-        "shows. The table is of the turns.",
+        "without one in which the core was full: work was then left undone. The table is of the turns.",
         "Trunkline runs as in the stack: signed webhook and upgrade, ticket, journal, marks, pacing, "
         "metrics; every 5 s an answer ends with transcript and usage. The relays have none of that.",
         "Frames of the load that leave more than 10 ms late are counted: where they are more than 1 %, or "

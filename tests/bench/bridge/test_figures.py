@@ -61,17 +61,17 @@ def test_the_worse_of_two_ways_counts() -> None:
     assert found(made)["bench.cpu-node-ws"].value == 0.75
 
 
-def test_a_peer_with_too_little_of_its_core_shows_less_than_it_costs() -> None:
-    """What it shows is a bound: where it was measured fairly too, only that counts."""
+def test_a_full_core_decides_nothing() -> None:
+    """Whoever has too little of it leaves work undone: that way does not count, and without the other one it is not
+    known whether the goal is met."""
     made = result()
     made.compared = [[run(OURS, 0.2), run("node-ws", 0.97)], [run(OURS, 0.2), run("node-ws", 0.99)]]
     figure = found(made)["bench.cpu-node-ws"]
     assert figure.value == 0.25
-    made.abreast = {"node-ws": [(run(OURS, 0.1, calls=50), run("node-ws", 0.8, calls=50))]}
-    assert found(made)["bench.cpu-node-ws"].value == 0.125
-    assert "at most, since node-ws had too little of its core" in figure.note
+    assert "on a full core, which decides nothing" in figure.note
     made.abreast = {"node-ws": [(run(OURS, 0.5, calls=50), run("node-ws", 0.5, calls=50))]}
-    assert found(made)["bench.cpu-node-ws"].value == pytest.approx((0.2 / 0.97 + 0.2 / 0.99) / 2)
+    assert found(made)["bench.cpu-node-ws"].value is None
+    assert found(made)["bench.cpu-node-ws"].met is None
 
 
 def test_the_highest_level_counts_up_to_the_first_that_was_not_held() -> None:
