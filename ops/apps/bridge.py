@@ -37,13 +37,29 @@ from ops.vendors.openai import wire
 if TYPE_CHECKING:
     from ops.apps.workers import Workers
 
+TICK = 1.0  # seconds: answers bear the time to the second
 LAST_WORDS = 3.0  # seconds for calls that were ended at once to close their sockets
 
 log = journal.logger(__name__)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: ours drain. It tells systemd when it serves."""
+    """uvicorn without its own signal handlers: ours drain. It tells systemd when it serves, and waits to be
+    told to leave, where uvicorn looks ten times a second: each look would be a waking of its own."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._leaves = asyncio.Event()
+
+    def leave(self) -> None:
+        """Stop serving."""
+        self.should_exit = True
+        self._leaves.set()
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):  # it also sets the time that answers bear
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._leaves.wait(), TICK)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -54,7 +70,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def drain(bridge: Switchboard, server: uvicorn.Server) -> None:
+async def drain(bridge: Switchboard, server: _Server) -> None:
     """No new calls; leave when the last one is over, or did not come back."""
     if bridge.draining:
         return
@@ -65,7 +81,7 @@ async def drain(bridge: Switchboard, server: uvicorn.Server) -> None:
     while _any_on_the_way(bridge):
         await asyncio.sleep(0.1)
         await bridge.idle.wait()
-    server.should_exit = True
+    server.leave()
 
 
 def _any_on_the_way(bridge: Switchboard) -> bool:
@@ -75,7 +91,7 @@ def _any_on_the_way(bridge: Switchboard) -> bool:
     return bool(bridge.settings.bridge_name) and bridge.tickets.expected(time.monotonic()) > 0
 
 
-async def orphaned(bridge: Switchboard, server: uvicorn.Server) -> None:
+async def orphaned(bridge: Switchboard, server: _Server) -> None:
     """The keeper is gone: free the port for the next one, and leave after the last call."""
     log.warning("bridge.orphaned", "The keeper is gone: the port is given up, the calls are finished.")
     for listening in server.servers:
@@ -100,7 +116,7 @@ async def serve(settings: Settings, given: socket.socket | None = None, orders: 
         if max(told.values()) > 1:
             for call in list(bridge.live.values()):
                 call.end("the bridge was told to stop now")
-            server.should_exit = True
+            server.leave()
         else:
             background.append(loop.create_task(drain(bridge, server)))
 
@@ -128,7 +144,7 @@ async def serve(settings: Settings, given: socket.socket | None = None, orders: 
         bridge.book.close()
 
 
-def public_port(settings: Settings) -> tuple[Switchboard, uvicorn.Server, Carrier | Workers]:
+def public_port(settings: Settings) -> tuple[Switchboard, _Server, Carrier | Workers]:
     """The switchboard, the server of the one port on which strangers may try, and who carries the calls."""
     bridge = Switchboard(settings)
     carrier, streams, take = _carried(bridge)

@@ -14,6 +14,8 @@ from ops.apps.dialogue import Entry
 from ops.apps.tickets import Terms
 from ops.vendors.twilio import wire as twilio
 
+CLOSED_WITHIN = 5.0  # seconds in which a call that has ended closes its sockets
+
 
 @dataclass(frozen=True)
 class Admission:
@@ -37,7 +39,7 @@ class Live(Protocol):
     """A call as the switchboard sees it. It is over when both of its sockets are closed."""
 
     began: float  # on the clock of the loop
-    closed: asyncio.Event
+    closed: asyncio.Future[None]
 
     async def standing(self) -> Standing:
         """How it stands; where that cannot be learnt in time, as one that delivers."""
@@ -47,6 +49,11 @@ class Live(Protocol):
 
     def lose(self, cause: str) -> None:
         """The stream is dead although its socket does not say so: another one has come for the call."""
+
+
+async def gone(call: Live) -> None:
+    """Waits until a call that has ended is closed. Raises TimeoutError."""
+    await asyncio.wait_for(asyncio.shield(call.closed), CLOSED_WITHIN)
 
 
 L = TypeVar("L", bound=Live)

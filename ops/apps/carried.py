@@ -38,7 +38,7 @@ class Carried:
     def __init__(self, tell: Callable[[Order], None], number: int, stream: Stream) -> None:
         self._loop = asyncio.get_running_loop()
         self.began = self._loop.time()
-        self.closed = asyncio.Event()
+        self.closed: asyncio.Future[None] = self._loop.create_future()
         self._tell, self._number, self._stream = tell, number, stream
         self._accepting: asyncio.Task[None] | None = None
         self._asked: asyncio.Future[Standing] | None = None
@@ -81,7 +81,8 @@ class Carried:
         if self._accepting is not None:
             self._accepting.cancel()
         self._stream.over(reason)
-        self.closed.set()
+        if not self.closed.done():
+            self.closed.set_result(None)
         self._answer(Standing(0.0, reason or "unknown"))
 
     async def _accept(self, start: twilio.Start) -> None:

@@ -130,7 +130,7 @@ def _runs(entry: Entry | None) -> bool:
 def to_json(entry: Entry) -> dict[str, Any]:
     """An entry as it stands in the call's file."""
     # not `vars`: an entry that was asked for its dictionary keeps one
-    return {field.name: getattr(entry, field.name) for field in fields(entry)}
+    return {name: getattr(entry, name) for name in (_USED if isinstance(entry, Used) else _SAID)}
 
 
 def of_json(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
@@ -152,5 +152,4 @@ def of_json(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
     return list(found.values())
 
 
-_SAID = ("id", "by", "text", "heard_ms", "produced_ms", "whole", "played")
-_USED = ("id", "name", "arguments", "output")
+_SAID, _USED = (tuple(field.name for field in fields(kind)) for kind in (Said, Used))

@@ -49,7 +49,7 @@ class Gauges:
             ("calls", "refused", "resumed", "reconnects", "underruns", "fillers", "given_up", "dollars"), 0
         )
         self.tokens: dict[str, float] = {}
-        self.lags: deque[float] = deque(maxlen=600)  # the last minute, ten a second
+        self.lags: deque[float] = deque(maxlen=300)  # the last minute, five a second
         self.elsewhere: dict[int, Pulse] = {}  # the workers', by process
 
     def measure(self, series: str, value: float = 1.0, label: str = "") -> None:

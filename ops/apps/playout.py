@@ -39,14 +39,14 @@ class Answer:
     heard_at: float = 0.0  # when that was, or when the first frame was due to sound; in seconds
     closed: bool = False  # nothing more of it will be produced
     complete: bool = False  # nor of the whole answer that it belongs to
-    marks: list[tuple[str, float]] = field(default_factory=list)  # still out: the name, and its millisecond
+    marks: list[float] = field(default_factory=list)  # still out: the millisecond that each stands for
 
     def played(self, now: float) -> float:
         """Milliseconds heard by `now`: the clock since the last mark, but never past a mark that is
         still out, and never more than was sent."""
         if self.sent == self.began:
             return self.began
-        limit = self.marks[0][1] if self.marks else self.sent
+        limit = self.marks[0] if self.marks else self.sent
         return max(self.heard, min(self.heard + max(0.0, now - self.heard_at) * 1000, limit))
 
     @property
@@ -56,18 +56,18 @@ class Answer:
 
     def mark(self) -> str:
         """The name of a mark that stands for everything sent so far."""
-        name = self._name(self.sent)
-        self.marks.append((name, self.sent))
+        self.marks.append(self.sent)
         self.marked = self.sent
-        return name
+        return self.name(self.sent)
 
     def passed(self, what: PassedAnswer) -> None:
         """Pieces were sent, and marks came back, meanwhile."""
         self.produced = self.sent = what.sent
         self.marked, self.heard, self.heard_at = what.marked, what.heard, what.heard_at
-        self.marks = [(self._name(at), at) for at in what.marks]
+        self.marks = list(what.marks)
 
-    def _name(self, at: float) -> str:
+    def name(self, at: float) -> str:
+        """The name of the mark that stands for so many milliseconds."""
         return f"{self.index}:{at:g}"
 
 
@@ -144,7 +144,7 @@ class Playout:
             return None
         return AnswerPasses(
             response_id, item_id, answer.index, self.ends_at, self._lead, AUDIBLE, MARK_EVERY,
-            answer.sent, answer.marked, answer.heard, answer.heard_at, tuple(at for _, at in answer.marks),
+            answer.sent, answer.marked, answer.heard, answer.heard_at, tuple(answer.marks),
         )  # fmt: skip
 
     def passed(self, what: PassedAnswer) -> None:
@@ -204,9 +204,9 @@ class Playout:
     def marked(self, name: str, now: float) -> bool:
         """A mark came back; True when with it an answer has been heard to its end."""
         answer = self._answers[0] if self._answers else None
-        if answer is None or not answer.marks or answer.marks[0][0] != name:
+        if answer is None or not answer.marks or answer.name(answer.marks[0]) != name:
             return False  # of an answer that was cut: marks come back on `clear` too
-        answer.heard, answer.heard_at = answer.marks.pop(0)[1], now
+        answer.heard, answer.heard_at = answer.marks.pop(0), now
         return self._heard_out()
 
     def completed(self) -> bool:

@@ -5,14 +5,13 @@ WS /call   media stream, signed; its start message shows the ticket that its cal
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ops.apps.actions import Measure, Remember
 from ops.apps.callbook import Page
-from ops.apps.carriage import Admission, L
+from ops.apps.carriage import Admission, L, gone
 from ops.apps.door import Refusal
 from ops.apps.session import LOST
 from ops.apps.tickets import Ticket
@@ -113,5 +112,5 @@ class Stream:
             )
         if live is not None:  # its socket is dead, or about to be closed
             live.lose("another stream has come for the call")
-            await asyncio.wait_for(live.closed.wait(), 5.0)
+            await gone(live)
         return ticket

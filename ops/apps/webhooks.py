@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from ops.apps.carriage import gone
 from ops.apps.door import BODY_LIMIT, Refusal, Webhook
 from ops.apps.tickets import SOON, Terms
 from ops.journal import write as journal
@@ -86,7 +87,7 @@ class Webhooks:
         with journal.bound(call_sid=sid):
             live = bridge.live.get(sid)
             if live is not None and (await live.standing()).reason is not None:  # about to be closed
-                await asyncio.wait_for(live.closed.wait(), 5.0)
+                await gone(live)
             page = await bridge.book.read(sid)
             if page is not None and page.age > bridge.settings.max_seconds_per_call:
                 return self._refuse(request, Refusal(403, "no call lasts so long: it is a captured request"))

@@ -21,7 +21,7 @@ import pytest
 from msgspec import structs
 
 from ops.apps.actions import Agent
-from ops.apps.call import Call
+from ops.apps.call import TOGETHER, Call
 from ops.apps.passing import AnswerPasses, CallerPasses, Piece
 from ops.apps.session import Session
 from ops.apps.transports import Address, Passage, Socket, make_lane, native
@@ -297,10 +297,13 @@ def test_a_stream_on_the_lane_still_delivers(root: Path) -> None:
 
 @here
 def test_an_answer_that_goes_on_wakes_nobody(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each piece puts off the moment at which the line would have been silent for too long, and that alone."""
+    """Each piece puts off the moment at which the line would have been silent for too long, and that alone. The
+    clock is looked at by all calls at the same moments, but for one that is near."""
     woken: list[float] = []
-    on_time = Session.on_time
+    looked: list[float] = []
+    on_time, goes_on = Session.on_time, Call._goes_on
     monkeypatch.setattr(Session, "on_time", lambda one, now: woken.append(now) or on_time(one, now))
+    monkeypatch.setattr(Call, "_goes_on", lambda one, now: looked.append(now) or goes_on(one, now))
 
     async def scenario(loop: Turned) -> None:
         talk = Talk(root, loop, wire, seed=1)
@@ -321,9 +324,11 @@ def test_an_answer_that_goes_on_wakes_nobody(root: Path, monkeypatch: pytest.Mon
                 talk.phone.sent.clear()
                 await asyncio.sleep(0)
             told.append([at - began for at in woken if began + 5 < at < began + 9.9])
+            looks.append([at for at in looked if began + 5 < at < began + 9.9])
         await talk.end()
 
     told: list[list[float]] = []
+    looks: list[list[float]] = []
     with socket.socket() as wire, asyncio.Runner(loop_factory=Turned) as runner:
         loop = runner.get_loop()
         assert isinstance(loop, Turned)
@@ -331,6 +336,8 @@ def test_an_answer_that_goes_on_wakes_nobody(root: Path, monkeypatch: pytest.Mon
     going_on, silent = told
     assert going_on == []
     assert silent
+    assert looks[0]
+    assert all((at + 1e-6) % TOGETHER < 0.02 + 2e-6 for at in looks[0])
 
 
 # What it takes, and what it leaves to Python.

@@ -34,7 +34,21 @@ def make(target: Path) -> None:
         linking = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
         include = f"-I{sysconfig.get_path('include')}"
         # the machine code of one pass must fit beside everything else in the first cache
-        _run([compiler, "-O2", "-fPIC", "-shared", *linking, include, f"{NAME}.c", "-o", target.name], folder)
+        _run(
+            [
+                compiler,
+                "-O2",
+                "-DNDEBUG",
+                "-fPIC",
+                "-shared",
+                *linking,
+                include,
+                f"{NAME}.c",
+                "-o",
+                target.name,
+            ],
+            folder,
+        )
         Path(folder, target.name).replace(target)
 
 

@@ -41,8 +41,9 @@ READ_BUFFER = 2048  # bytes, at first: a frame of 20 ms has 400, and each call h
 _TEXT, _CLOSE = picows.WSMsgType.TEXT, picows.WSMsgType.CLOSE
 # Bytes, from the model and to it. They need not hold a whole record: until all of one has come, OpenSSL
 # keeps what there is in 17 kB that it gives back, so that one such piece of memory serves all calls.
-TLS_BUFFERS = {"ssl_incoming_bio_size": 2048, "ssl_outgoing_bio_size": 2048}
-_SILENT_LOG = logging.Logger("picows", logging.CRITICAL + 1)  # what strangers send is told once, by us
+TLS_BUFFERS = {"ssl_incoming_bio_size": 2048, "ssl_outgoing_bio_size": 1024}
+# What strangers send is told once, by us. Of a plain logger picows makes each connection one of 700 bytes.
+_SILENT_LOG = logging.LoggerAdapter(logging.Logger("picows", logging.CRITICAL + 1))
 _OUR_VERDICTS = frozenset((1002, 1007, 1009))  # the other side broke the protocol
 _NOBODY = asyncio.Protocol()
 # The names in a certificate as Python's ssl tells it, kept: it interns those that nobody has anew for each
@@ -266,7 +267,7 @@ class PhoneDoor:
             enable_auto_pong=False,
             max_frame_size=FROM_PHONE,
             extra_headers=None,
-            read_buffer_init_size=READ_BUFFER + len(head),
+            read_buffer_init_size=READ_BUFFER,
         )
         # The kernel shall not hold more than a few seconds of audio that the phone does not take either.
         transport.get_extra_info("socket").setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, PHONE_STRAIN)
