@@ -93,29 +93,28 @@ class Bench:
 
     def abreast(self, ours: Design, peers: list[Design]) -> None:
         """Ours and each peer at once on one core: what disturbs one of them disturbs the other as much."""
-        calls = self.result.sizes.abreast
+        calls, rounds = self.result.sizes.abreast, self.result.sizes.rounds
         for peer in peers if calls else ():
             self.progress(f"{ours.name} and {peer.name} at once, {calls} calls each")
-            self.result.abreast[peer.name] = self._run(partial(self._abreast, ours, peer, calls))
+            # Each round starts both anew: where its memory happens to lie makes a process some percent dearer
+            # or cheaper for all its life. And which of both a frame finds at work changes what either costs.
+            self.result.abreast[peer.name] = [
+                self._run(partial(self._abreast, ours, peer, calls, number / rounds))
+                for number in range(rounds)
+            ]
 
-    async def _abreast(self, ours: Design, peer: Design, calls: int) -> list[tuple[Run, Run]]:
+    async def _abreast(self, ours: Design, peer: Design, calls: int, phase: float) -> tuple[Run, Run]:
         sizes = self.result.sizes
         async with Load(self.context) as one, Load(self.context) as other:
             with self._running(ours, one, tls=True) as bridge, self._running(peer, other, tls=True) as relay:
                 await one.bring_up(bridge.door, calls)
                 await other.bring_up(relay.door, calls)
                 await asyncio.sleep(sizes.warm_up)
-                pairs = []
-                for _ in range(sizes.rounds):
-                    # which of both a frame finds at work changes what either costs, by a tenth
-                    other.set_back(1 / sizes.rounds)
-                    pairs.append(
-                        await asyncio.gather(
-                            self._window(ours, bridge, one, calls, True, sizes.answer),
-                            self._window(peer, relay, other, calls, True, sizes.answer),
-                        )
-                    )
-                return pairs
+                other.set_back(phase)
+                return await asyncio.gather(
+                    self._window(ours, bridge, one, calls, True, sizes.answer),
+                    self._window(peer, relay, other, calls, True, sizes.answer),
+                )
 
     def climb(self, floor: Design, ours: Design) -> None:
         """More and more calls, each level beside the floor; over TLS until one is not held."""
