@@ -271,8 +271,8 @@ def notes(result: Result) -> list[str]:
         f"compared; figures are medians (least-most) of {sizes.rounds}. The CPU beside that of a relay is "
         "measured twice: both at once, on the same core and under the same load, where what disturbs one "
         "disturbs the other; and each alone on the core, in turns; all are started anew for each round. The "
-        "figure is the worse of both medians, "
-        "without one in which the core was full: work was then left undone. The table is of the turns.",
+        "figure is the worse of both medians, without one in which the core was full: work was then left "
+        "undone. The table is of the turns.",
         "Trunkline runs as in the stack: signed webhook and upgrade, ticket, journal, marks, pacing, "
         "metrics; every 5 s an answer ends with transcript and usage. The relays have none of that.",
         "Frames of the load that leave more than 10 ms late are counted: where they are more than 1 %, or "
