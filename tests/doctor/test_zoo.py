@@ -47,7 +47,7 @@ def habitats() -> Iterator[dict[Where, Habitat]]:
 
 def _asked(habitat: Habitat) -> list[dict[str, object]]:
     try:
-        found = checks.run(Settings.load(habitat.root, {}))
+        found = checks.run(Settings.load(habitat.root, habitat.exported))
     except SettingsError as problem:
         found = unusable(problem)
     return [one.to_dict() for one in found]
@@ -75,7 +75,9 @@ def test_the_right_deep_rule_fires(fault: Fault, habitats: dict[Where, Habitat])
     try:
         found = [
             one.to_dict()
-            for one in checks.run(Settings.load(habitat.root, {}), only=(fault.rule,), deep=True)
+            for one in checks.run(
+                Settings.load(habitat.root, habitat.exported), only=(fault.rule,), deep=True
+            )
         ]
     finally:
         undo()

@@ -51,6 +51,7 @@ class Habitat:
     root: Path
     vendors: Vendors
     ports: list[int] = field(default_factory=list)
+    exported: dict[str, str] = field(default_factory=dict)  # settings in the commands' environment
     seconds: float = 0.0  # what the last command took
 
     @staticmethod
@@ -162,8 +163,8 @@ class Habitat:
         argv = [*wrapper, sys.executable, "-m", "invoke", *words]
         began = time.perf_counter()
         done = subprocess.run(
-            argv, cwd=self.root, env=self.here.environment(self.root), capture_output=True, text=True,
-            timeout=WITHIN, stdin=subprocess.DEVNULL, check=False,
+            argv, cwd=self.root, env={**self.here.environment(self.root), **self.exported},
+            capture_output=True, text=True, timeout=WITHIN, stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
         self.seconds = time.perf_counter() - began
         return done

@@ -57,6 +57,21 @@ class Env:
 
 
 @dataclass(frozen=True)
+class Export:
+    """The settings come from the environment and there is no .env: the ports stay this habitat's own."""
+
+    def plant(self, habitat: Habitat) -> Undo:
+        habitat.exported = habitat.settings()
+        gone = File(".env", None).plant(habitat)
+
+        def undo() -> None:
+            gone()
+            habitat.exported = {}
+
+        return undo
+
+
+@dataclass(frozen=True)
 class File:
     """A file of the project with this text, or none with None; `more` adds the text to what is there."""
 

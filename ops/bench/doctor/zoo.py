@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ops.bench.doctor.seeds import Arm, Commit, Env, File, Halt, Mode, Program, Seed, Track
+from ops.bench.doctor.seeds import Arm, Commit, Env, Export, File, Halt, Mode, Program, Seed, Track
 
 Where = Literal["live", "own", "bare"]
 LISTEN = (
@@ -54,7 +54,7 @@ SETTINGS: tuple[Fault, ...] = (
         "env.file",
         ".env.local",
         (
-            File(".env", None),
+            Export(),
             File(".env.local", "LOG_LEVEL=DEBUG\n"),
             File(".gitignore", "/.env.local\n", more=True),
         ),
