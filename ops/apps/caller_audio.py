@@ -12,10 +12,12 @@ KEPT = 500  # frames, ten seconds: while the model is away
 PRE_ROLL = 50  # frames kept while no turn is open: the model may tell late that the caller speaks
 LEAST = 30  # frames before speech is noticed that belong to it, at least
 TAIL = 15  # frames kept of a turn that is over: fewer than the silence that ended it
-TURN = 500  # frames of one turn; a longer one is replayed as text
+TURN = 500  # frames of one turn; of a longer one the last are kept
 LOOK = 5  # every so many frames it is looked whether there is sound: the audio path has better things to do
 REST = 15  # looks in a row, 1.5 s, that found none: by now the end of a turn must have been noticed
 VOICE = 5  # looks in a row, half a second, that found sound: by now speech must have been noticed
+HELLO = 3  # looks that found sound while the model was away: that may have been a word
+PAUSE = 5  # looks in a row, half a second, that found none behind it: who said it waits for an answer
 _QUIET = bytes(code for code in range(256) if code & 0x7F >= 0x50)  # mu-law below about -39 dBFS
 
 
@@ -35,12 +37,22 @@ class CallerAudio:
         self.overflowed = False
         self._quiet = 0  # looks in a row
         self._loud = 0
+        self._kept = 0  # frames since the model is away
 
-    def keep(self, payload: str) -> None:
-        """A frame that no session could take."""
+    def keep(self, payload: str) -> bool:
+        """A frame that no session could take; whether the caller has just fallen silent behind words."""
+        if not self._away:
+            self._quiet = self._loud = self._kept = 0
         self._away.append(payload)
         if len(self._away) > KEPT:
             del self._away[0]
+        self._kept += 1
+        if self._kept % LOOK:
+            return False
+        sounds = _sounds(payload)
+        self._loud += sounds
+        self._quiet = 0 if sounds else self._quiet + 1
+        return self._loud >= HELLO and self._quiet == PAUSE
 
     def sent(self, payload: str) -> bool:
         """A frame that the present session got; whether it is one to be looked at."""
@@ -120,15 +132,26 @@ class CallerAudio:
         self._begins.clear()
         self._turn = self._turn.moved(TAIL, PRE_ROLL)
 
-    def take(self, *, turn: bool) -> list[str]:
-        """What a new session must hear: what came meanwhile, with `turn` after the whole open turn.
+    @property
+    def noticed(self) -> bool:
+        """Whether a turn is open of which a session has said that it is one."""
+        return self.turn_open and any(self._begins)
 
-        With no turn open, after the last moments too: the caller may have begun to speak in them, and the
-        session that heard it was lost before it said so.
+    @property
+    def unnoticed(self) -> bool:
+        """Whether there was sound that no session has said anything of: words, or noise."""
+        return not self.noticed and (self.turn_open or (self._loud >= HELLO and bool(self._away)))
+
+    def take(self, *, speaking: bool) -> list[str]:
+        """What a new session must hear: the open turn, and what came meanwhile.
+
+        With no turn open, the last moments of the session before: the caller may have begun to speak in them,
+        and it was lost before it said so.
         """
-        frames = [*self._turn.last(TURN), *self._away] if turn or not self.turn_open else self._away
-        self.speaking = turn
+        frames = [*self._turn.last(TURN), *self._away]
+        self.speaking = speaking
         self._away = []
+        self._quiet = self._loud = 0
         self._turn = FrameRing(self._turn.room)
         self._begins.clear()
         return frames

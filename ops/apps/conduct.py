@@ -46,6 +46,11 @@ GO_ON = (
 )
 CUT = "The caller interrupted your last answer and has heard of it only: {heard!r}"
 REPEAT = "The line broke while you spoke, so the caller has not heard all of this. Say it again: {said}"
+BEHEADED = (
+    "The line broke while the caller spoke for long: of what you hear from them next, the beginning is "
+    "missing. Ask for it if you need it."
+)
+KEYS = "keys:"  # what the caller's pressed keys are called among the items
 SAY_AGAIN = (
     "The line broke for a moment and the caller may have spoken meanwhile. "
     "Say: Sorry, could you say that again?"
@@ -62,9 +67,9 @@ class Conduct:
     __slots__ = (  # so many that without them each call would have a table of 1.5 kB for them
         "_agent", "_ask_next", "_barged_in", "_began", "_cancelled", "_code", "_dialect", "_dialogue",
         "_digits", "_digits_at", "_frames", "_garbage", "_hear", "_heard_agent", "_item", "_item_of",
-        "_items", "_leaving", "_lines_said", "_model_proof", "_next_filler", "_origin", "_owed_since",
-        "_phone_proof", "_playout", "_probed", "_recording", "_recovery", "_response", "_resumed",
-        "_retry_at", "_spoke", "_waiting_since", "ended", "frame_at", "start", "tokens", "turns",
+        "_items", "_leaving", "_lines_said", "_model_proof", "_news", "_next_filler", "_origin",
+        "_owed_since", "_phone_proof", "_playout", "_probed", "_recording", "_recovery", "_response",
+        "_resumed", "_retry_at", "_spoke", "_waiting_since", "ended", "frame_at", "start", "tokens", "turns",
     )  # fmt: skip
 
     def __init__(
@@ -106,6 +111,7 @@ class Conduct:
         self._item: str | None = None  # the item that is being said
         self._item_of = ""  # the response that it belongs to
         self._ask_next = False  # ask for an answer as soon as the one under way is done
+        self._news = False  # the model was told something that the one under way may not know of
         self._retry_at: float | None = None  # when to ask again for one that failed
         self._owed_since: float | None = now  # since when the caller waits for the agent to speak
         self._waiting_since: float | None = None  # the caller's last voiced sample of the open turn
@@ -128,7 +134,7 @@ class Conduct:
         self._code = code
         return [Hangup(code, reason)]
 
-    def _barge_in(self, cut: Answer, now: float) -> list[Action]:
+    def _barge_in(self, cut: Answer, dropped: tuple[Answer, ...], now: float) -> list[Action]:
         """Stop the phone at once, then tell the model what was heard; 0 ms heard needs no truncate."""
         if self._response is not None:
             self._cancelled.add(self._response)
@@ -139,37 +145,47 @@ class Conduct:
             ToPhone(phone.clear(self.start.stream_sid)),
             self._hop(Hop.CLEARED, now, heard_ms=heard, produced_ms=int(cut.produced)),
         ]
+        actions += self._unheard((one for one in dropped if one.item_id != cut.item_id), now)
         if cut.item_id.startswith(LOCAL):
             return actions
         entry = self._dialogue.said("agent", cut.item_id)
-        entry.heard_ms, entry.produced_ms = heard, int(cut.produced)
-        fields = {"item_id": cut.item_id, "heard_ms": heard, "produced_ms": int(cut.produced)}
+        produced = int(max(one.produced for one in (cut, *dropped) if one.item_id == cut.item_id))
+        entry.heard_ms, entry.produced_ms = heard, produced
+        fields = {"item_id": cut.item_id, "heard_ms": heard, "produced_ms": produced}
         actions += [
             Note("INFO", "transcript.interrupted", "", {**fields, "text": entry.heard}),
             remembered(entry),
         ]
         if heard > 0 and cut.item_id in self._items:
-            actions += [
-                ToModel(self._dialect.truncate(cut.item_id, heard)),
-                self._hop(Hop.TRUNCATED, now, item_id=cut.item_id, heard_ms=heard),
-            ]
+            actions += self._truncate(cut.item_id, heard, now)
         elif cut.item_id not in self._items and self._recovery.ready_at is not None:
             actions.append(ToModel(self._dialect.message("system", CUT.format(heard=entry.heard))))
         return actions
 
-    def _unheard(self, answers: Iterable[Answer]) -> list[Action]:
-        """Answers dropped whole behind the one that was cut: no other session is told that they were said."""
+    def _unheard(self, answers: Iterable[Answer], now: float) -> list[Action]:
+        """Answers dropped behind the one that was cut: no other session is told that they were said, nor this
+        one of what had begun to sound before a recorded sentence came between."""
         actions: list[Action] = []
         for answer in answers:
             if (entry := self._dialogue.find(answer.item_id)) is not None:
-                entry.heard_ms, entry.produced_ms = int(answer.began), int(answer.produced)
+                heard = entry.heard_ms = int(answer.began)
+                entry.produced_ms = int(answer.produced)
                 actions.append(remembered(entry))
+                if heard > 0 and answer.item_id in self._items:
+                    actions += self._truncate(answer.item_id, heard, now)
         return actions
 
+    def _truncate(self, item_id: str, heard_ms: int, now: float) -> list[Action]:
+        return [
+            ToModel(self._dialect.truncate(item_id, heard_ms)),
+            self._hop(Hop.TRUNCATED, now, item_id=item_id, heard_ms=heard_ms),
+        ]
+
     def _tell_digits(self, now: float) -> list[Action]:
-        told = f"(The caller pressed these keys on the phone: {' '.join(self._digits)})"
-        self._digits = ""
-        return [ToModel(self._dialect.message("user", told)), *self._ask(now)]
+        entry = self._dialogue.said("caller", f"{KEYS}{now!r}")
+        entry.text = f"(The caller pressed these keys on the phone: {' '.join(self._digits)})"
+        entry.whole, self._digits, self._news = True, "", True
+        return [ToModel(self._dialect.message("user", entry.text)), remembered(entry), *self._ask(now)]
 
     def _take_up(self, now: float, first: bool) -> list[Action]:
         """The first words in a new session: a greeting, an answer that is owed, or nothing."""
@@ -182,15 +198,27 @@ class Conduct:
             last = self._dialogue.last
             if isinstance(last, Said) and last.by == "agent" and last.text and last.heard_ms is None:
                 return self._ask(now, SAY_AGAIN if last.played else REPEAT.format(said=last.text))
-            return self._ask(now) if self._dialogue.unanswered else self._ask(now, SAY_AGAIN)
+            return self._ask_again(now)
         if self._owed_since is None or self._dialogue.running:
             return []
         if broken is not None and not broken.whole and broken.text:
             return self._ask(now, GO_ON.format(heard=broken.text))
-        return self._ask(now)
+        return self._ask_again(now)
+
+    def _ask_again(self, now: float) -> list[Action]:
+        """Ask for the answer to the caller's last words; where they are not known, for the words."""
+        spoken = isinstance(
+            self._dialogue.last, Said
+        )  # a tool's result, and a greeting, need no words of theirs
+        unknown = spoken and not any(entry.text for entry in self._dialogue.unanswered)
+        return self._ask(now, SAY_AGAIN if unknown else None)
 
     def _ask(self, now: float, instructions: str | None = None) -> list[Action]:
-        """Ask for an answer, now or as soon as that is possible."""
+        """Ask for an answer, now or as soon as that is possible; while the caller speaks, the end of the turn
+        asks for one."""
+        if self._frames.speaking:
+            self._ask_next = self._probed  # unless it is noise
+            return []
         if self._owed_since is None:
             self._owed_since = now
         if self._recovery.ready_at is None:
@@ -261,7 +289,7 @@ class Conduct:
         told += self._produced(now)
         if self._probed:  # the caller spoke and nobody heard it
             self._owed_since, self._probed = now, False
-        self._response, self._ask_next, self._retry_at = None, False, None
+        self._response, self._ask_next, self._news, self._retry_at = None, False, False, None
         self._cancelled.clear()
         self._items.clear()
         return told
@@ -272,7 +300,7 @@ class Conduct:
     def _give_up(self, cause: str, now: float) -> list[Action]:
         """It cannot be mended: an honest sentence, then a colleague where there is one, else the end."""
         if self._leaving is not None:
-            return []
+            return self._leave_without_model(now)
         note = Note("ERROR", "model.given-up", f"The model cannot be had: {cause}.", {"cause": cause})
         to, reason = self._agent.transfer_to, f"the model was lost: {cause}"
         line, how = (
@@ -289,10 +317,20 @@ class Conduct:
         self._leaving = Leaving(how, min(now + PATIENCE, self._playout.done_at(now) + 0.3), told=True)
         return actions + self._depart(now)
 
+    def _leave_without_model(self, now: float) -> list[Action]:
+        """The goodbye that the model was to say, but will not, is a recorded one."""
+        leaving = self._leaving
+        if leaving is None or not leaving.waits_for_model:
+            return []
+        line = "agent-goodbye" if isinstance(leaving.how, Hangup) else "agent-transfer"
+        return self._say_goodbye(line, leaving.how, now)
+
     def _depart(self, now: float) -> list[Action]:
         leaving = self._leaving
         if leaving is None:
             return []
+        if leaving.waits_for_model and now >= leaving.latest:
+            return self._leave_without_model(now)
         if leaving.started and now >= leaving.latest:
             return self.end("the transfer did not happen", 1011, now)
         if not leaving.due(now, self._playout.speaking):
@@ -322,7 +360,14 @@ class Conduct:
         said = self._say_line("agent-moment", now)
         self._next_filler = now + FILLER_AGAIN
         note = Note("WARNING", Hop.FILLED, "No answer yet: a recorded sentence fills the silence.")
-        return [note, Measure("fillers"), *said]
+        return [note, Measure("fillers"), *said, *([] if self._under_way else self._ask(now))]
+
+    @property
+    def _under_way(self) -> bool:
+        """Whether something comes of its own: an answer, a tool's result, another try or session."""
+        recovery = self._recovery
+        waits = recovery.ready_at is None or recovery.due_since is not None or self._retry_at is not None
+        return waits or self._response is not None or self._dialogue.running
 
     @property
     def _in_an_answer(self) -> bool:

@@ -25,6 +25,7 @@ class Recovery:
     policy: Policy = field(default_factory=Policy)
     dice: random.Random = field(default_factory=random.Random)
     generation: int = 0
+    first: bool = True  # no session has taken part in the call yet
     ready_at: float | None = None  # since when the present session takes part in the call
     reopen_at: float | None = None  # when to try the next one
     due_since: float | None = None  # since when an event has been due, and none came
@@ -42,6 +43,7 @@ class Recovery:
         self.due_since = now
 
     def ready(self, now: float) -> None:
+        self.first = False
         self.ready_at, self.due_since = now, None
 
     def lost(self, now: float) -> bool:

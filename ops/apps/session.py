@@ -198,8 +198,9 @@ class Session(Turns):
         if self.ended or old or (known and not final):
             return []
         if self._leaving is not None:  # we are going anyway: what was said is said
+            if goodbye := self._leave_without_model(now):
+                return goodbye
             self._recovery.close()
-            self._leaving.waits_for_model = False
             return [CloseModel(), *self._depart(now)]
         note = Note("WARNING", "model.lost", f"The model's session was lost: {cause}.", {"cause": cause})
         actions: list[Action] = [note, Measure("reconnects"), *self._forget_session(now)]
@@ -223,6 +224,7 @@ class Session(Turns):
             return []
         actions: list[Action] = [remembered(entry)]
         if self._recovery.ready_at is not None:
+            self._news = True
             actions.append(ToModel(self._dialect.tool_output(call_id, output)))
         return actions if self._dialogue.running else actions + self._ask(now)
 
@@ -263,7 +265,8 @@ class Session(Turns):
         if event.expired:
             note = Note("WARNING", "model.error", f"The model's session has expired: {message}", fields)
             return [note, Measure("reconnects"), *self._renew(now)]
-        return [Note("WARNING", "model.error", f"The model said: {code}: {message}", fields)]
+        note = Note("WARNING", "model.error", f"The model said: {code}: {message}", fields)
+        return [note, *self._ask(now)] if event.busy and self._news else [note]
 
     def _malformed(self, side: str, reason: str, now: float) -> list[Action]:
         self._garbage += 1

@@ -18,8 +18,8 @@ from ops.apps.actions import (
     ToModel,
     Transfer,
 )
-from ops.apps.caller_audio import LOOK, PRE_ROLL, VOICE
-from ops.apps.conduct import LOCAL, Conduct, remembered
+from ops.apps.caller_audio import LOOK, PAUSE, PRE_ROLL, VOICE
+from ops.apps.conduct import BEHEADED, LOCAL, Conduct, remembered
 from ops.apps.leaving import PATIENCE, Leaving
 from ops.journal.hops import Hop
 from ops.vendors.openai import events as model
@@ -46,8 +46,9 @@ class Turns(Conduct):
             self._recording.caller(payload, frame.timestamp)
         if self._phone_proof is not None and (mismatch := self._proved_phone(payload, now)):
             return mismatch
-        if self._recovery.ready_at is None or self._leaving is not None:
-            self._frames.keep(payload)
+        if self._recovery.ready_at is None:
+            if self._frames.keep(payload) and self._owed_since is None and self._leaving is None:
+                self._owed_since = now - 0.02 * LOOK * PAUSE  # since the last word, which nobody heard
             return []
         if self._frames.sent(payload):
             if self._frames.speaking:
@@ -89,12 +90,14 @@ class Turns(Conduct):
         self._recovery.expect(now - 0.02 * LOOK * VOICE)
         return ToModel(self._dialect.probe())
 
-    def _hears(self, now: float) -> None:
-        """It answered the probe: what sounded was no speech to it."""
-        self._probed = False
+    def _hears(self, now: float) -> list[Action]:
+        """It answered the probe: what sounded was no speech to it. What is owed all the same is asked for."""
+        self._probed, asks, self._ask_next = False, self._ask_next, False
         self._frames.close_turn()
-        owes = self._owed_since is not None and not self._dialogue.running
-        self._recovery.due_since = now if owes else None
+        self._recovery.due_since = None if self._response is None or self._owed_since is None else now
+        if asks:
+            return self._ask(now)
+        return [] if self._owed_since is None or self._under_way else self._take_up(now, first=False)
 
     def _caller_speaks(self, at_ms: int, item_id: str, now: float) -> list[Action]:
         actions: list[Action] = [self._hop(Hop.CALLER_SPEAKS, now, audio_ms=at_ms)]
@@ -109,11 +112,10 @@ class Turns(Conduct):
             return actions  # said before this session began: it interrupts nobody now
         dropped = self._playout.waiting
         cut = self._playout.interrupt(now)
-        actions += self._unheard(dropped)
         self._barged_in = cut is not None and not cut.item_id.startswith(LOCAL)
         if cut is not None:
             sounded = self._origin + at_ms / 1000 + self._dialect.PADDING_MS / 1000
-            actions += [Measure("barge_in_stop", max(0.0, now - sounded)), *self._barge_in(cut, now)]
+            actions += [Measure("barge_in_stop", max(0.0, now - sounded)), *self._barge_in(cut, dropped, now)]
         return actions
 
     def _caller_silent(self, at_ms: int, item_id: str, now: float) -> list[Action]:
@@ -121,6 +123,7 @@ class Turns(Conduct):
         self._waiting_since = self._owed_since = min(now, max(last_voiced, self._began))
         self._frames.end_turn(self._frames_since(at_ms, now))
         self._recovery.expect(now)
+        self._news = self._response is not None
         entry = self._dialogue.said("caller", item_id)
         return [self._hop(Hop.CALLER_SILENT, now, audio_ms=at_ms), remembered(entry)]
 
@@ -143,19 +146,20 @@ class Turns(Conduct):
 
     def _model_ready(self, event: model.Ready, now: float) -> list[Action]:
         if self._recovery.ready_at is not None:
-            if self._probed:
-                self._hears(now)
-            return []
+            return self._hears(now) if self._probed else []
         expected = self._dialect.FORMAT
         if (event.input_format, event.output_format) != (expected, expected):
             said = f"it speaks {event.input_format} and {event.output_format}, the phone {expected}"
             return self._wrong_codec(said, now)
+        first = self._recovery.first
         self._recovery.ready(now)
-        by_sound = self._frames.turn_open and not self._frames.overflowed
-        frames = self._frames.take(turn=by_sound)
-        first = self._recovery.generation == 1
-        self._origin = self._began if first else now - 0.02 * len(frames)
+        noticed, unnoticed = self._frames.noticed, self._frames.unnoticed and not first
+        beheaded = noticed and self._frames.overflowed
+        frames = self._frames.take(speaking=noticed)
+        self._origin = self._began if self._recovery.generation == 1 else now - 0.02 * len(frames)
         replayed = self._dialogue.replay(self._dialect)
+        if beheaded:
+            replayed.append(self._dialect.message("system", BEHEADED))
         actions: list[Action] = [
             self._hop(Hop.MODEL_READY, now, kept_ms=20 * len(frames), replayed=len(replayed)),
             *(ToModel(text) for text in replayed),
@@ -163,9 +167,11 @@ class Turns(Conduct):
         ]
         for payload in frames:
             self._frames.sent(payload)
-        if by_sound:
+        if noticed:
             self._recovery.expect(now)  # the model will hear the turn's end, and answer
             return actions
+        if unnoticed:
+            return [*actions, self._probe(now)]
         return actions + self._take_up(now, first)
 
     def _agent_speaks(self, item_id: str, sounds_at: float, now: float) -> list[Action]:
@@ -195,12 +201,13 @@ class Turns(Conduct):
         self._cancelled.discard(event.response_id)
         mine = self._response in (None, event.response_id)
         if mine:
-            self._response = None
+            self._response, self._news = None, False
             self._recovery.due_since = None
         actions = self._count(event, now)
         if event.status == "failed":
             return actions + self._answer_failed(event, now)
-        silent = event.status == "completed" and mine and not self._spoke and self._owed_since is not None
+        ended = event.status in ("completed", "incomplete")
+        silent = ended and mine and not self._spoke and self._owed_since is not None
         if silent and not self._dialogue.running and not self._ask_next:
             return actions + self._answer_failed(event, now)
         self._recovery.failed_answers = 0

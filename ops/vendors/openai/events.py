@@ -93,6 +93,7 @@ class Failure(Struct, frozen=True):
     event_id: str = ""
     fatal: bool = False  # trying again cannot help
     expired: bool = False  # the session is over, the conversation need not be
+    busy: bool = False  # an answer was asked for while another one was under way
 
 
 class Other(Struct, frozen=True):

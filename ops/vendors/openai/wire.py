@@ -43,6 +43,7 @@ FATAL_CODES = frozenset(
 )  # trying again cannot help
 FINAL_CODES = frozenset({401, 403, 404, 3000, 4000})  # HTTP statuses and close codes, likewise
 EXPIRED = "session_expired"  # the session is over, the conversation need not be
+BUSY = "conversation_already_has_active_response"
 
 # The events as they come. Only what we need of one is named; the rest is skipped, whatever it holds.
 
@@ -236,7 +237,9 @@ def _meaning(event: Any) -> Event:
         case _ErrorEvent(error):
             code = error.code or error.type or "unknown"
             message = (error.message or "")[:500]
-            return Failure(code, message, error.event_id or "", code in FATAL_CODES, code == EXPIRED)
+            return Failure(
+                code, message, error.event_id or "", code in FATAL_CODES, code == EXPIRED, code == BUSY
+            )
     raise AssertionError(event)
 
 
