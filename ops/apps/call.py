@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 AWAKE = 1.0  # seconds between two looks at a side that does not take what it is sent
 TOGETHER = 0.1  # seconds: all calls look whether all goes on at the same multiples of it, in one waking
 STRAINED = 5.0  # seconds in which a phone that takes nothing must begin to
+DIALLED = "The call to my colleague is over. Goodbye."  # said also where the colleague does not answer
 Dial = Callable[[Address], Awaitable[Socket]]
 
 log = logger(__name__)
@@ -276,7 +277,7 @@ class Call:
 
         def update() -> None:
             with Twilio.of(self._settings) as twilio:
-                twilio.redirect(self._names["call_sid"], phone.dial(number))
+                twilio.redirect(self._names["call_sid"], phone.dial(number, DIALLED))
 
         problem = None
         try:

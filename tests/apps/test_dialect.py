@@ -101,6 +101,7 @@ def test_a_call_is_had_over_a_second_dialect() -> None:
     model('TEXT\t["agent", "a1", "Yes we are."]', 2.55)
     assert [line[:7] for line in told(model('TALKS\t[2600, "u2"]', 2.6))] == ["CUT\ta1 "]
     model('END\t["r1", "cancelled"]', 2.6)
+    model('RESTS\t[2650, "u2"]', 2.65)
     asked = model('DO\t["c1", "book", "{}"]', 2.7)
     assert any(isinstance(action, RunTool) for action in asked)
     assert told(one.tool_done("c1", "done", 2.8)) == ["GAVE\tdone", "SPEAK\tNone"]

@@ -175,12 +175,14 @@ def connect_stream(
     return str(response)
 
 
-def dial(number: str) -> str:
-    """TwiML that connects the caller to another number."""
+def dial(number: str, afterwards: str) -> str:
+    """TwiML that connects the caller to another number; when nobody answers there, or that call is over, the
+    caller is told `afterwards`, and the call ends."""
     from twilio.twiml.voice_response import VoiceResponse
 
     response = VoiceResponse()
     response.dial(number)
+    response.say(afterwards)
     return str(response)
 
 

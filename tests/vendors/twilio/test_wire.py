@@ -84,7 +84,7 @@ def test_what_is_said_and_dialled_stays_text() -> None:
     """A number or a sentence that would write TwiML of its own changes nothing of it."""
     hostile = "</Dial></Say><Dial>911</Dial>"
     for twiml, tags in (
-        (wire.dial(hostile), ["Response", "Dial"]),
+        (wire.dial(hostile, hostile), ["Response", "Dial", "Say"]),  # whoever is not reached is told so
         (wire.say_and_hang_up(hostile), ["Response", "Say", "Hangup"]),
     ):
         root = ElementTree.fromstring(twiml)
