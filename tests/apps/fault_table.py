@@ -51,4 +51,12 @@ FAULTS = {
         goal=("stream.lost", "agent.speech-started", 3.0)
     ),
     "failed response": Fault("failed-response", "model.response-failed", lasts=True),
+    "silent response": Fault("silent-response", "model.response-failed", lasts=True),
+    "late response": Fault("slow-response", "agent.filler", {"seconds": 3}),
+    "broken event": Fault("malformed-event", "model.malformed", {"after_events": 28}),
+    "unknown words": Fault("failed-transcription", "turn.answered"),
+    "webhook that comes twice": Fault("webhook-twice", "turn.answered", of="twilio"),
+    "late frames": Fault("stream-slow", "turn.answered", of="twilio"),
+    "lost marks": Fault("marks-lost", "turn.answered", of="twilio"),
+    "broken messages": Fault("stream-garbage", "phone.malformed", of="twilio"),
 }  # fmt: skip
