@@ -79,6 +79,16 @@ class Measure(Struct, frozen=True):
 Action = ToPhone | ToModel | OpenModel | CloseModel | RunTool | Transfer | Remember | Hangup | Note | Measure
 
 
+class Spent(Struct, frozen=True):
+    """What a call had of its caps before its stream came."""
+
+    seconds: float = 0.0
+    dollars: float = 0.0
+
+
+NOTHING = Spent()
+
+
 @dataclass(frozen=True)
 class Agent:
     """What one call's agent is told, how it sounds, what it may do, and the caps of the call.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ops.apps import wav_file
 from ops.apps.actions import (
+    NOTHING,
     Action,
     Agent,
     CloseModel,
@@ -20,6 +21,7 @@ from ops.apps.actions import (
     OpenModel,
     Remember,
     RunTool,
+    Spent,
     ToModel,
     ToPhone,
     Transfer,
@@ -73,6 +75,7 @@ class Call:
         past: tuple[Entry, ...] = (),
         turns: int = 0,
         resumed: bool = False,
+        spent: Spent = NOTHING,
         remember: Callable[[Remember], None] = lambda row: None,
         measure: Callable[[Measure], None] = lambda number: None,
         watch: Callable[[str | bytes], None] = lambda message: None,
@@ -94,7 +97,7 @@ class Call:
         policy = Policy(limit=settings.max_retries_websocket, first=settings.retry_interval, cap=5.0)
         self._asleep = Session(
             start, agent, self.began, self._recording,
-            dialect=dialect, past=past, turns=turns, resumed=resumed, policy=policy,
+            dialect=dialect, past=past, turns=turns, resumed=resumed, spent=spent, policy=policy,
         )  # fmt: skip
         self._model: Socket | None = None
         self._lane: Passage | None = None

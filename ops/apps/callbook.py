@@ -33,36 +33,44 @@ log = logger(__name__)
 @dataclass(frozen=True)
 class Page:
     """What is known of a call: its terms, what was said, how it ended (None: it has not), how often it came
-    back, and the seconds since its last event."""
+    back, the time at which it began (None: nobody wrote it down), the dollars that it took, and the seconds
+    since its last event."""
 
     terms: Terms
     entries: tuple[Entry, ...]
     ended: str | None
     resumes: int
     turns: int = 0
+    began: float | None = None
+    dollars: float = 0.0
     age: float = 0.0
 
 
 def page_of(lines: Iterable[str]) -> Page:
     """A call's file as a value; a torn line counts as nothing."""
     terms, ended, resumes, turns, said = Terms(), None, 0, 0, []
+    began, dollars = None, 0.0
     for line in lines:
         try:
             row = json.loads(line)
             event = row["event"]
             if event == "began":
                 terms = Terms.of_json(row)
+                began = float(row["at"]) if began is None else began
             elif event == "said":
                 said.append(row["entry"])
             elif event == "turn":
                 turns = int(row["turn"]) + 1
             elif event == "resumed":
                 resumes, ended = resumes + 1, None
+                began = float(row["at"]) if began is None else began
+            elif event == "spent":  # in all: one that is torn is made good by the next
+                dollars = float(row["dollars"])
             elif event == "ended":
                 ended = str(row["reason"])
         except (ValueError, KeyError, TypeError):
             continue
-    return Page(terms, tuple(of_json(said)), ended, resumes, turns)
+    return Page(terms, tuple(of_json(said)), ended, resumes, turns, began, dollars)
 
 
 class Callbook:

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
-from ops.apps.actions import Measure, Remember
+from ops.apps.actions import NOTHING, Measure, Remember, Spent
 from ops.apps.dialogue import Entry
 from ops.apps.tickets import Terms
 from ops.vendors.twilio import wire as twilio
@@ -20,12 +20,13 @@ CLOSED_WITHIN = 5.0  # seconds in which a call that has ended closes its sockets
 @dataclass(frozen=True)
 class Admission:
     """A call that may have its stream: its terms, and where it came back, what was said before (None: nothing
-    is known of it)."""
+    is known of it) and what it has spent."""
 
     terms: Terms
     past: tuple[Entry, ...] | None = None
     turns: int = 0
     resumed: bool = False
+    spent: Spent = NOTHING
 
 
 class Standing(Struct, frozen=True):

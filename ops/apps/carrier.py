@@ -79,6 +79,7 @@ class Carrier:
             past=past or (),
             turns=admission.turns,
             resumed=admission.resumed,
+            spent=admission.spent,
             remember=desk.remember,
             measure=desk.measure,
             watch=desk.watch,

@@ -11,6 +11,7 @@ from math import inf
 from typing import Any
 
 from ops.apps.actions import (
+    NOTHING,
     Action,
     Agent,
     CloseModel,
@@ -19,6 +20,7 @@ from ops.apps.actions import (
     Note,
     OpenModel,
     Remember,
+    Spent,
     ToModel,
     ToPhone,
     Transfer,
@@ -61,7 +63,7 @@ class Conduct:
     """The state of one call and the moves in it; each returns what is to be carried out.
 
     `dialect` is the model's protocol, `past` what was said in an earlier stream of the same call, which this
-    one goes on with, and `turns` how many answers there were.
+    one goes on with, `turns` how many answers there were, and `spent` what they took of the call's caps.
     """
 
     __slots__ = (  # so many that without them each call would have a table of 1.5 kB for them
@@ -69,7 +71,8 @@ class Conduct:
         "_digits", "_digits_at", "_frames", "_garbage", "_hear", "_heard_agent", "_item", "_item_of",
         "_items", "_leaving", "_lines_said", "_model_proof", "_news", "_next_filler", "_origin",
         "_owed_since", "_phone_proof", "_playout", "_probed", "_recording", "_recovery", "_response",
-        "_resumed", "_retry_at", "_spoke", "_waiting_since", "ended", "frame_at", "start", "tokens", "turns",
+        "_resumed", "_retry_at", "_spent", "_spoke", "_waiting_since", "ended", "frame_at", "start", "tokens",
+        "turns",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +86,7 @@ class Conduct:
         past: tuple[Entry, ...] = (),
         turns: int = 0,
         resumed: bool = False,
+        spent: Spent = NOTHING,
         policy: Policy | None = None,
         dice: random.Random | None = None,
     ) -> None:
@@ -102,6 +106,7 @@ class Conduct:
         self._playout = Playout()
         self._dialogue = Dialogue(past)
         self._resumed = resumed
+        self._spent = spent
         self._recovery = Recovery(policy or Policy(), dice or DICE)
         self._leaving: Leaving | None = None
         self._cancelled: set[str] = set()  # responses whose late audio must not be played
@@ -256,6 +261,18 @@ class Conduct:
     @property
     def _dollars(self) -> float:
         return self.tokens.dollars(self._agent.model)
+
+    @property
+    def _full_at(self) -> float:
+        """When the call has had all its seconds, those of its earlier streams too."""
+        return self._began + self._agent.max_seconds - self._spent.seconds
+
+    def _at_the_cap(self, now: float) -> list[Action]:
+        """Once the call has used up its dollars, the agent takes its leave."""
+        if self._spent.dollars + self._dollars < self._agent.max_dollars or self._leaving is not None:
+            return []
+        reason = f"the call reached its limit of {self._agent.max_dollars:g} dollars"
+        return self._say_goodbye("agent-goodbye", Hangup(1000, reason), now)
 
     def _heard_out(self, now: float) -> list[Action]:
         """Everything that was said has been heard."""

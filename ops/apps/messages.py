@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.json import Decoder, Encoder
 
-from ops.apps.actions import Measure, Remember
+from ops.apps.actions import NOTHING, Measure, Remember, Spent
 from ops.apps.carriage import Admission, Standing
 from ops.apps.dialogue import of_json, to_json
 from ops.apps.gauges import Pulse
@@ -35,6 +35,7 @@ class Admitted(Struct, frozen=True, tag=True):
     past: tuple[Mapping[str, Any], ...] | None = None
     turns: int = 0
     resumed: bool = False
+    spent: Spent = NOTHING
 
 
 class End(Struct, frozen=True, tag=True):
@@ -123,7 +124,7 @@ news_of = Decoder(News).decode
 def sendable(number: int, admission: Admission) -> Admitted:
     """An admission as a message."""
     past = None if admission.past is None else tuple(map(to_json, admission.past))
-    return Admitted(number, admission.terms, past, admission.turns, admission.resumed)
+    return Admitted(number, admission.terms, past, admission.turns, admission.resumed, admission.spent)
 
 
 def admission_of(message: Admitted) -> Admission | None:
@@ -131,4 +132,4 @@ def admission_of(message: Admitted) -> Admission | None:
     if message.terms is None:
         return None
     past = None if message.past is None else tuple(of_json(message.past))
-    return Admission(message.terms, past, message.turns, message.resumed)
+    return Admission(message.terms, past, message.turns, message.resumed, message.spent)

@@ -41,8 +41,8 @@ class Session(Turns):
     # What happens.
 
     def begin(self) -> list[Action]:
-        """The stream's start was accepted: bring the model up."""
-        return [self._open()]
+        """The stream's start was accepted: bring the model up, where the call may still have it."""
+        return self._at_the_cap(self._began) or [self._open()]
 
     def on_phone(self, message: phone.Message, now: float) -> list[Action]:
         """A message of the media stream."""
@@ -143,7 +143,7 @@ class Session(Turns):
         if now - self.frame_at >= HALF_OPEN:
             return self.phone_lost(f"no frame for {HALF_OPEN:g} s", now)
         actions: list[Action] = []
-        if now - self._began >= self._agent.max_seconds and self._leaving is None:
+        if now >= self._full_at and self._leaving is None:
             reason = f"the call reached its limit of {self._agent.max_seconds:g} s"
             actions += self._say_goodbye("agent-goodbye", Hangup(1000, reason), now)
         recovery = self._recovery
@@ -169,7 +169,7 @@ class Session(Turns):
         """When `on_time` wants to be called next, in seconds."""
         return min(
             self.frame_at + HALF_OPEN,
-            self._began + self._agent.max_seconds if self._leaving is None else self._leaving.latest,
+            self._full_at if self._leaving is None else self._leaving.latest,
             self._playout.wake_at(),
             self._recovery.wake_at(self._pause),
             inf if self._retry_at is None else self._retry_at,

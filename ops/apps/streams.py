@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ops.apps.actions import Measure, Remember
+from ops.apps.actions import NOTHING, Measure, Remember, Spent
 from ops.apps.callbook import Page
 from ops.apps.carriage import Admission, L, gone
 from ops.apps.door import Refusal
@@ -47,8 +47,9 @@ class Stream:
         page: Page | None = await bridge.book.read(sid) if ticket.resumed else None
         if sid in bridge.live:  # two streams of one call came at once
             return None
-        past, turns = (page.entries, page.turns) if page else (None, 0)
-        live = carry(Admission(ticket.terms, past, turns, ticket.resumed))
+        now = time.time()
+        past, turns, spent = (page.entries, page.turns, _spent(page, now)) if page else (None, 0, NOTHING)
+        live = carry(Admission(ticket.terms, past, turns, ticket.resumed, spent))
         bridge.live[sid] = live
         bridge.lost.pop(sid, None)
         bridge.door.began(sid)
@@ -57,10 +58,10 @@ class Stream:
         self._tell = bridge.views.watch(sid)
         bridge.gauges.measure("calls")
         if page is not None:
-            bridge.book.add(sid, "resumed", {})
+            bridge.book.add(sid, "resumed", {"at": now})
             bridge.gauges.measure("resumed")
         else:
-            bridge.book.add(sid, "began", ticket.terms.to_json())
+            bridge.book.add(sid, "began", {"at": now, **ticket.terms.to_json()})
         return live
 
     def remember(self, row: Remember) -> None:
@@ -114,3 +115,8 @@ class Stream:
             live.lose("another stream has come for the call")
             await gone(live)
         return ticket
+
+
+def _spent(page: Page, now: float) -> Spent:
+    """What a call has had so far, by its page; the seconds without a stream count, too."""
+    return Spent(0.0 if page.began is None else max(0.0, now - page.began), page.dollars)

@@ -240,11 +240,9 @@ class Turns(Conduct):
             Note("DEBUG", "model.usage", "", {"usage": dict(event.usage)}),
             *(Measure("tokens", count, kind) for kind, count in used.counts.items() if count),
             Measure("dollars", used.dollars(self._agent.model)),
+            Remember("spent", {"dollars": round(self._spent.dollars + self._dollars, 6)}),
         ]
-        if self._dollars >= self._agent.max_dollars and self._leaving is None:
-            reason = f"the call reached its limit of {self._agent.max_dollars:g} dollars"
-            actions += self._say_goodbye("agent-goodbye", Hangup(1000, reason), now)
-        return actions
+        return actions + self._at_the_cap(now)
 
     # Tools.
 

@@ -22,6 +22,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from ops.apps import bridge, messages
+from ops.apps.actions import Spent
 from ops.apps.callbook import Callbook, Page
 from ops.apps.carriage import Admission, Standing
 from ops.apps.dialogue import Said, Used
@@ -448,7 +449,7 @@ def test_what_is_sent_arrives_as_it_was() -> None:
     """An admission with its terms and history, and a start message."""
     past = (Said("a", "caller", "When?", whole=True), Used("b", "hours", "{}", "nine"))
     terms = Terms(record=True, voice="cedar")
-    for admission in (Admission(terms, past, 3, resumed=True), Admission(terms)):
+    for admission in (Admission(terms, past, 3, resumed=True, spent=Spent(7.5, 0.25)), Admission(terms)):
         order = messages.order_of(messages.encode(messages.sendable(7, admission)))
         assert isinstance(order, messages.Admitted)
         assert messages.admission_of(order) == admission
