@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 AWAKE = 1.0  # seconds between two looks at a side that does not take what it is sent
 TOGETHER = 0.1  # seconds: all calls look whether all goes on at the same multiples of it, in one waking
+WRITTEN_WITHIN = 1.0  # seconds that a tool waits for the disk
 STRAINED = 5.0  # seconds in which a phone that takes nothing must begin to
 DIALLED = "The call to my colleague is over. Goodbye."  # said also where the colleague does not answer
 Dial = Callable[[Address], Awaitable[Socket]]
@@ -57,8 +59,9 @@ class Call:
     """A live call, from its accepted start message until both sockets are closed.
 
     `dial` opens sockets to the model, which speaks `dialect`; `record_in` is the folder for a recording, None
-    for no recording. `remember` gets the rows that must outlive this process, `measure` the numbers for the
-    metrics, `watch` each message of the model that is not audio.
+    for no recording. `remember` gets the rows that must outlive this process, `written` waits until they are
+    on the disk; `measure` gets the numbers for the metrics, `watch` each message of the model that is not
+    audio.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Call:
         resumed: bool = False,
         spent: Spent = NOTHING,
         remember: Callable[[Remember], None] = lambda row: None,
+        written: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0),
         measure: Callable[[Measure], None] = lambda number: None,
         watch: Callable[[str | bytes], None] = lambda message: None,
     ) -> None:
@@ -92,7 +96,7 @@ class Call:
         self._decode = dialect.decode  # looked up once: it is called for each frame
         self._record_in = record_in
         self._toolbox = toolbox or Toolbox()
-        self._remember, self._measure, self._watch = remember, measure, watch
+        self._remember, self._written, self._measure, self._watch = remember, written, measure, watch
         self._recording = Recording() if record_in else None
         policy = Policy(limit=settings.max_retries_websocket, first=settings.retry_interval, cap=5.0)
         self._asleep = Session(
@@ -374,6 +378,11 @@ class Call:
             self._happened(self._session.model_lost(str(closed), now, generation, final=final))
 
     async def _run_tool(self, asked: RunTool) -> None:
+        """Runs it when the disk knows of it: else it could run again in a call that was killed and came back.
+        A disk that fails or takes too long loses this certainty, not the call."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WRITTEN_WITHIN):
+                await self._written()
         began = self._loop.time()
         output, problem = await self._toolbox.run(asked.name, asked.arguments)
         now = self._loop.time()

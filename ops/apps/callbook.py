@@ -13,9 +13,10 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +80,19 @@ class Callbook:
     def __init__(self, folder: Path) -> None:
         self.failing = False
         self._folder = folder
-        self._rows: queue.SimpleQueue[tuple[str, str] | threading.Event | None] = queue.SimpleQueue()
+        self._rows: queue.SimpleQueue[tuple[str, str] | Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="callbook", daemon=True)
         self._thread.start()
 
     def add(self, call_sid: str, event: str, fields: Mapping[str, Any]) -> None:
         """Append one row; returns at once."""
         self._rows.put((call_sid, json.dumps({"event": event, **fields})))
+
+    def written(self) -> asyncio.Future[None]:
+        """Done when everything added so far is on the disk, or could not be written."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._rows.put(partial(_tell, done))
+        return done
 
     async def read(self, call_sid: str) -> Page | None:
         """The call's page with everything added so far; None when there is none."""
@@ -102,7 +109,7 @@ class Callbook:
 
     def _read(self, call_sid: str) -> Page | None:
         written = threading.Event()
-        self._rows.put(written)
+        self._rows.put(written.set)
         written.wait(1.0)
         try:
             with open(self._file(call_sid), encoding="utf-8", errors="replace") as file:  # noqa: PTH123
@@ -118,23 +125,23 @@ class Callbook:
                 tidied = time.monotonic()
                 self._tidy()
             batch: dict[str, list[str]] = {}
-            waiting: list[threading.Event] = []
+            waiting: list[Callable[[], None]] = []
             item = self._rows.get()
             while True:
                 if item is None:
                     going_on = False
-                elif isinstance(item, threading.Event):
-                    waiting.append(item)
-                else:
+                elif isinstance(item, tuple):
                     batch.setdefault(item[0], []).append(item[1])
+                else:
+                    waiting.append(item)
                 try:
                     item = self._rows.get_nowait()
                 except queue.Empty:
                     break
             for call_sid, lines in batch.items():
                 self._append(call_sid, lines)
-            for event in waiting:
-                event.set()
+            for tell in waiting:
+                tell()
 
     def _append(self, call_sid: str, lines: list[str]) -> None:
         try:
@@ -165,3 +172,14 @@ class Callbook:
                             os.unlink(file.path)  # noqa: PTH108
         except OSError:
             pass  # the first row will tell
+
+
+def _tell(done: asyncio.Future[None]) -> None:
+    """Says so from another thread than its loop's."""
+    with suppress(RuntimeError):  # the loop is closed: nobody waits
+        done.get_loop().call_soon_threadsafe(_settle, done)
+
+
+def _settle(done: asyncio.Future[None]) -> None:
+    if not done.done():  # who waited may have given up
+        done.set_result(None)

@@ -72,6 +72,9 @@ class Desk(Protocol):
     def remember(self, row: Remember) -> None:
         """Takes what must outlive the carrier."""
 
+    def written(self) -> asyncio.Future[None]:
+        """Done when every row that it took so far is on the disk, or could not be written."""
+
     def measure(self, number: Measure) -> None:
         """Takes a number for the metrics."""
 

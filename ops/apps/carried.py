@@ -21,6 +21,8 @@ from ops.apps.messages import (
     Seen,
     Shown,
     Stands,
+    Write,
+    Written,
     sendable,
 )
 from ops.apps.streams import Stream
@@ -67,6 +69,8 @@ class Carried:
                 self._stream.refused(reason)
             case Row(row=row):
                 self._stream.remember(row)
+            case Write():
+                self._stream.written().add_done_callback(lambda _: self._tell(Written(self._number)))
             case Measured(measure=measure):
                 self._stream.measure(measure)
             case Seen(message=message):

@@ -81,6 +81,7 @@ class Carrier:
             resumed=admission.resumed,
             spent=admission.spent,
             remember=desk.remember,
+            written=desk.written,
             measure=desk.measure,
             watch=desk.watch,
         )  # fmt: skip

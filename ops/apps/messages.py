@@ -58,6 +58,12 @@ class Ask(Struct, frozen=True, tag=True):
     number: int
 
 
+class Written(Struct, frozen=True, tag=True):
+    """The answer to `Write`; the first one answers the first."""
+
+    number: int
+
+
 class Watch(Struct, frozen=True, tag=True):
     """Whether somebody wants to see the messages of the model."""
 
@@ -83,6 +89,12 @@ class Row(Struct, frozen=True, tag=True):
 
     number: int
     row: Remember
+
+
+class Write(Struct, frozen=True, tag=True):
+    """Tell when every row so far is on the disk."""
+
+    number: int
 
 
 class Measured(Struct, frozen=True, tag=True):
@@ -113,8 +125,8 @@ class Over(Struct, frozen=True, tag=True):
     reason: str | None
 
 
-Order = Take | Admitted | End | Lose | Ask | Watch
-News = Shown | Refused | Row | Measured | Seen | Stands | Over | Pulse
+Order = Take | Admitted | End | Lose | Ask | Written | Watch
+News = Shown | Refused | Row | Write | Measured | Seen | Stands | Over | Pulse
 
 encode = Encoder().encode
 order_of = Decoder(Order).decode

@@ -5,6 +5,7 @@ WS /call   media stream, signed; its start message shows the ticket that its cal
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -67,6 +68,9 @@ class Stream:
     def remember(self, row: Remember) -> None:
         assert self._sid
         self._bridge.book.add(self._sid, row.event, row.fields)
+
+    def written(self) -> asyncio.Future[None]:
+        return self._bridge.book.written()
 
     def measure(self, number: Measure) -> None:
         self._bridge.measure(number)

@@ -25,7 +25,7 @@ from ops.apps.carrier import Carrier
 from ops.apps.dialect import Dialect
 from ops.apps.gauges import Gauges, Pulse
 from ops.apps.line import Line
-from ops.apps.messages import Admitted, Ask, End, Lose, News, Over, Take, Watch
+from ops.apps.messages import Admitted, Ask, End, Lose, News, Over, Take, Watch, Written
 from ops.apps.session import LOST
 from ops.apps.transports import Socket, on_picows
 from ops.config import Settings
@@ -126,6 +126,7 @@ class DistantDesk:
         self._broken = False
         self._answer: asyncio.Future[Admission | None] = asyncio.get_running_loop().create_future()
         self._asking: asyncio.Task[None] | None = None
+        self._unwritten: list[asyncio.Future[None]] = []  # answered in this order
 
     # The stream comes.
 
@@ -154,6 +155,12 @@ class DistantDesk:
     def remember(self, row: Remember) -> None:
         self._worker.tell(messages.Row(self._number, row))
 
+    def written(self) -> asyncio.Future[None]:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._unwritten.append(done)
+        self._worker.tell(messages.Write(self._number))
+        return done
+
     def measure(self, number: Measure) -> None:
         self._worker.tell(messages.Measured(self._number, number))
 
@@ -171,11 +178,14 @@ class DistantDesk:
 
     # What the switchboard says.
 
-    def hear(self, order: Admitted | End | Lose | Ask) -> None:
+    def hear(self, order: Admitted | End | Lose | Ask | Written) -> None:
         """An order comes after the admission, which its carrier takes up in the next round of the loop."""
         loop = asyncio.get_running_loop()
         if isinstance(order, Admitted):
             self._answer.set_result(messages.admission_of(order))
+        elif isinstance(order, Written):
+            if not (done := self._unwritten.pop(0)).done():  # nobody waits so long for a disk
+                done.set_result(None)
         elif self._call is None:
             if self._answer.done() and self._worker.desks.get(self._number) is self:
                 loop.call_soon(self.hear, order)
