@@ -163,7 +163,9 @@ class Call:
         for action in actions:
             kind = type(action)
             if kind is ToPhone:
-                if not self._socket.strained:  # what a phone does not take now would be stale later
+                # Audio that a phone does not take now would be stale later. A clear would not, nor the few
+                # marks, which are waited for.
+                if not self._socket.strained or not phone.is_media(action.text):  # type: ignore[union-attr]
                     self._socket.send(action.text)  # type: ignore[union-attr]
             elif kind is ToModel:
                 if self._model is not None:

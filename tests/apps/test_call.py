@@ -104,6 +104,33 @@ def test_a_phone_that_takes_nothing_is_lost(root: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_phone_that_takes_nothing_is_still_told_to_be_silent(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only audio is not kept for it: its marks come back, so that it is known what was heard, and who interrupts
+    the agent empties its buffer."""
+    monkeypatch.setattr("ops.apps.call.STRAINED", 60.0)
+
+    async def scenario() -> None:
+        call, caller, models, task = await talking(root)
+        models[0].says(DELTA)
+        await until(lambda: caller.sent, caller)
+        caller.strained, before = True, len(caller.sent)
+        for _ in range(9):  # with them a fifth of a second, which has a mark
+            models[0].says(DELTA)
+        (mark,) = caller.sent[before:]
+        assert json.loads(mark)["event"] == "mark"
+        caller.says(mark)
+        models[0].says('{"type":"input_audio_buffer.speech_started","audio_start_ms":100,"item_id":"u"}')
+        assert [json.loads(text)["event"] for text in caller.sent[before:]] == ["mark", "clear"]
+        (cut,) = [text for text in models[0].sent if "truncate" in text]
+        assert json.loads(cut)["audio_end_ms"] == 200
+        call.end("enough")
+        await asyncio.wait_for(task, 20)
+
+    asyncio.run(scenario())
+
+
 def test_a_phone_that_takes_its_audio_again_stays(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pause shorter than the limit costs the call nothing, and the next one counts anew."""
     monkeypatch.setattr("ops.apps.call.STRAINED", 60.0)

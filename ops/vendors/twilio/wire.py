@@ -141,6 +141,11 @@ def media(stream_sid: str, payload: str) -> str:
     return f'{{"event":"media","streamSid":"{stream_sid}","media":{{"payload":"{payload}"}}}}'
 
 
+def is_media(text: str) -> bool:
+    """Whether a message for the phone is audio."""
+    return text.startswith('{"event":"media"')
+
+
 def mark(stream_sid: str, name: str) -> str:
     """A mark, named without quotes, that comes back when the audio sent before it has been played."""
     return f'{{"event":"mark","streamSid":"{stream_sid}","mark":{{"name":"{name}"}}}}'
