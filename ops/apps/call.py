@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ops.apps import wav_file
 from ops.apps.actions import (
@@ -28,10 +28,12 @@ from ops.apps.actions import (
     Transfer,
 )
 from ops.apps.carriage import Standing
+from ops.apps.conduct import remembered
 from ops.apps.dialect import Dialect
+from ops.apps.dialogue import Entry, Used
 from ops.apps.passing import Piece
 from ops.apps.recording import Recording
-from ops.apps.session import Session
+from ops.apps.session import LOST, Session
 from ops.apps.tools import Toolbox
 from ops.apps.transports import Address, Closed, NotOpened, Passage, Socket
 from ops.config import Settings
@@ -42,11 +44,9 @@ from ops.net.retry import Policy
 from ops.vendors.openai.events import Audio
 from ops.vendors.twilio import wire as phone
 
-if TYPE_CHECKING:
-    from ops.apps.dialogue import Entry
-
 AWAKE = 1.0  # seconds between two looks at a side that does not take what it is sent
 TOGETHER = 0.1  # seconds: all calls look whether all goes on at the same multiples of it, in one waking
+FINISHED_WITHIN = phone.BREATH  # seconds that a tool has when its stream was lost: no call is back sooner
 WRITTEN_WITHIN = 1.0  # seconds that a tool waits for the disk
 STRAINED = 5.0  # seconds in which a phone that takes nothing must begin to
 DIALLED = "The call to my colleague is over. Goodbye."  # said also where the colleague does not answer
@@ -391,6 +391,9 @@ class Call:
         fields = {"tool": asked.name, "ms": round((now - began) * 1000), "problem": problem}
         level = "WARNING" if problem else "INFO"
         log.hop(Hop.TOOL_RETURNED, problem or f"{asked.name} returned.", level=level, **fields)
+        if self._over.done():  # the next stream of this call will tell the model
+            self._remember(remembered(Used(asked.call_id, asked.name, asked.arguments, output)))
+            return
         self._happened(self._session.tool_done(asked.call_id, output, now))
 
     # Both.
@@ -418,6 +421,8 @@ class Call:
         if self._timer is not None:
             self._timer.cancel()
         self._leave_lane()
+        if self.reason == LOST:
+            await self._let_tools_finish()
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
@@ -429,6 +434,13 @@ class Call:
         if self._recording is not None and self._record_in is not None:
             await asyncio.to_thread(wav_file.save, self._recording, self._record_in)
         self._write_down(self._session.summary(self._loop.time()))
+
+    async def _let_tools_finish(self) -> None:
+        """Until nothing runs any more, or the call may be back."""
+        if self._dialling is not None:
+            self._dialling.cancel()
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=FINISHED_WITHIN)
 
     def _write_down(self, note: Note) -> None:
         fields = {**self._names, **note.fields}

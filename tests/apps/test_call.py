@@ -13,9 +13,10 @@ from weakref import ref
 
 import pytest
 
-from ops.apps.actions import Agent
+from ops.apps.actions import Agent, Remember
 from ops.apps.call import Call
 from ops.apps.session import LOST
+from ops.apps.tools import Toolbox, tool
 from ops.apps.transports import Address, Socket
 from ops.config import Settings
 from ops.vendors.openai import wire
@@ -31,6 +32,14 @@ SOUND = base64.b64encode(bytes(range(0x20, 0x70)) * 2).decode()
 DELTA = json.dumps(
     {"type": "response.output_audio.delta", "response_id": "r", "item_id": "i", "delta": SOUND}
 )
+CALLS = json.dumps(
+    {
+        "type": "response.output_item.done", "response_id": "r",
+        "item": {
+            "type": "function_call", "call_id": "c", "name": "lookup", "status": "completed", "arguments": "{}",
+        },
+    }
+)  # fmt: skip
 
 
 class Memory(Socket):
@@ -67,7 +76,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ops.apps.call.AWAKE", 0.02)
 
 
-async def talking(root: Path) -> tuple[Call, Memory, list[Memory], asyncio.Task[None]]:
+async def talking(root: Path, **options: Any) -> tuple[Call, Memory, list[Memory], asyncio.Task[None]]:
     """A call whose model is ready: the call, the phone, the sockets that were dialled, the call's task."""
     caller, models = Memory(), list[Memory]()
 
@@ -77,7 +86,7 @@ async def talking(root: Path) -> tuple[Call, Memory, list[Memory], asyncio.Task[
 
     agent = Agent("kind", "marin", "gpt-transcribe")
     settings = Settings.load(root, {}, files=False)
-    call = Call(caller, START, settings, agent, dial, wire, record_in=None)
+    call = Call(caller, START, settings, agent, dial, wire, record_in=None, **options)
     task = asyncio.create_task(call.run())
     await until(lambda: models, caller)
     models[0].says('{"type":"session.created","session":{"id":"s","model":"m"}}')
@@ -194,3 +203,63 @@ def test_a_call_that_is_over_needs_no_collector(root: Path) -> None:
         asyncio.run(scenario())
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_tool_that_runs_when_the_stream_is_lost_may_finish(root: Path, lost: bool) -> None:
+    """What it returns is written down for the next stream, which tells the model; a call that is over for good lets
+    it go at once."""
+
+    async def scenario() -> None:
+        running, may_return, rows = asyncio.Event(), asyncio.Event(), list[Remember]()
+
+        @tool
+        async def lookup() -> str:
+            "Looks something up."
+            running.set()
+            await may_return.wait()
+            return "nine"
+
+        call, caller, models, task = await talking(root, toolbox=Toolbox([lookup]), remember=rows.append)
+        models[0].says(CALLS)
+        await asyncio.wait_for(running.wait(), 20)
+        if lost:
+            caller._abort()
+        else:
+            caller.says('{"event":"stop"}')
+        assert call.reason == (LOST if lost else "the caller hung up")
+        may_return.set()
+        await asyncio.wait_for(task, 20)
+        assert [row.fields["entry"].get("output") for row in rows] == [None, "nine"][: 1 + lost]
+
+    asyncio.run(scenario())
+
+
+def test_a_tool_that_does_not_finish_in_time_holds_up_nothing(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call may be back by then: it is told that nobody knows."""
+    monkeypatch.setattr("ops.apps.call.FINISHED_WITHIN", 0.01)
+
+    async def scenario() -> None:
+        running, left, rows = asyncio.Event(), asyncio.Event(), list[Remember]()
+
+        @tool
+        async def lookup() -> str:
+            "Looks something up."
+            running.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                left.set()
+            return ""
+
+        _, caller, models, task = await talking(root, toolbox=Toolbox([lookup]), remember=rows.append)
+        models[0].says(CALLS)
+        await asyncio.wait_for(running.wait(), 20)
+        caller._abort()
+        await asyncio.wait_for(task, 20)
+        assert left.is_set()
+        assert [row.fields["entry"]["output"] for row in rows] == [None]
+
+    asyncio.run(scenario())

@@ -14,6 +14,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from ops.apps.carrier import Carrier
+from ops.apps.tools import Toolbox, tool
 from ops.journal.hops import Hop
 from ops.vendors.twilio import wire
 from tests.apps.inside import inside, run
@@ -228,6 +230,56 @@ def test_only_a_call_that_has_not_ended_comes_back(root: Path, caplog: pytest.Lo
             async with httpx.AsyncClient(trust_env=False, verify=False) as http:
                 assert (await http.post(f"{one.origin}/resume", data={"CallSid": over})).status_code == 403
         assert events(caplog).count("stream.resumed") == 5
+
+    run(scenario)
+
+
+class Asking(Model):
+    """It calls a tool whenever it is to speak."""
+
+    def answer(self) -> tuple[dict[str, Any], ...]:
+        *before, done = super().answer()
+        wish = {"type": "function_call", "call_id": "c", "name": "lookup", "status": "completed"}
+        wish["arguments"] = "{}"
+        return *before, {"type": "response.output_item.done", "response_id": "r", "item": wish}, done
+
+
+def test_a_stream_tells_what_a_tool_of_the_one_before_returned(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tool ran when its stream was lost: it finishes, and is not run again."""
+    monkeypatch.setattr("ops.apps.call.FINISHED_WITHIN", 4.0)
+    runs, may_return = list[asyncio.Event](), asyncio.Event()
+
+    @tool
+    async def lookup() -> str:
+        "Looks something up."
+        runs.append(may_return)
+        await may_return.wait()
+        return "nine"
+
+    async def scenario() -> None:
+        async with inside(root, Asking()) as one:
+            assert isinstance(one.carrier, Carrier)
+            one.carrier._toolbox = Toolbox([lookup])
+            sid = new_call()
+            async with one.talking(sid) as phone:
+                assert await next_event(phone) == "mark"  # it ends the answer: the tool was called before
+                async with asyncio.timeout(20):
+                    while not runs:
+                        await asyncio.sleep(0.005)
+                phone.transport.abort()
+            coming_back = asyncio.create_task(one.ticket(sid, "/resume"))
+            async with asyncio.timeout(20):
+                while one.bridge.live[sid].reason is None:  # type: ignore[attr-defined]
+                    await asyncio.sleep(0.005)
+            may_return.set()
+            async with one.stream() as phone:
+                await phone.send(one.start(sid, await coming_back))
+                assert await next_event(phone) == "media"
+                (told,) = [event for event in one.model.got if "function_call_output" in str(event)]
+                assert told["item"]["output"] == "nine"
+                assert len(runs) == 1
 
     run(scenario)
 

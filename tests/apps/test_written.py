@@ -19,7 +19,8 @@ from ops.apps.callbook import Callbook
 from ops.apps.carried import Carried
 from ops.apps.worker import DistantDesk
 from tests.apps.inside import inside, run
-from tests.apps.test_bridge import FRAME, Model, new_call, next_event
+from tests.apps.test_bridge import FRAME, new_call, next_event
+from tests.apps.test_streams import Asking
 from tests.apps.test_workers import TWO
 
 SID = "CA" + "1" * 32
@@ -131,14 +132,8 @@ def sent(news: messages.News) -> messages.News:
     return messages.news_of(messages.encode(news))
 
 
-class Asking(Model):
-    """It calls a tool, which nobody has: so it is told at once, as soon as that one is run."""
-
-    def answer(self) -> tuple[dict[str, Any], ...]:
-        *before, done = super().answer()
-        wish = {"type": "function_call", "call_id": "c", "name": "lookup", "status": "completed"}
-        wish["arguments"] = "{}"
-        return *before, {"type": "response.output_item.done", "response_id": "r", "item": wish}, done
+class Waiting(Asking):
+    """Nobody has the tool that it calls: so it is told at once, as soon as that one is run."""
 
     @property
     def told(self) -> bool:
@@ -154,7 +149,7 @@ def test_a_tool_waits_for_the_disk(
     monkeypatch.setattr("ops.apps.call.WRITTEN_WITHIN", 20.0)  # in a worker it stays one second
 
     async def scenario() -> None:
-        model = Asking()
+        model = Waiting()
         async with inside(root, model, **workers) as one, one.stream() as phone:
             sid = new_call()
             ticket = await one.ticket(sid)
@@ -181,7 +176,7 @@ def test_a_disk_that_takes_too_long_costs_no_tool(
     monkeypatch.setattr("ops.apps.call.WRITTEN_WITHIN", 0.01)
 
     async def scenario() -> None:
-        model = Asking()
+        model = Waiting()
         async with inside(root, model) as one, one.stream() as phone:
             sid = new_call()
             ticket = await one.ticket(sid)
