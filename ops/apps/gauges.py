@@ -46,9 +46,10 @@ class Gauges:
         self.turn_latency = Histogram(LATENCY)
         self.barge_in_stop = Histogram(STOP)
         self.counters: dict[str, float] = dict.fromkeys(
-            ("calls", "refused", "resumed", "reconnects", "underruns", "fillers", "given_up", "dollars"), 0
+            ("calls", "refused", "resumed", "reconnects", "underruns", "fillers", "given_up"), 0
         )
-        self.tokens: dict[str, float] = {}
+        self.tokens: dict[str, float] = {}  # by kind, as in `prices.KINDS`
+        self.dollars: dict[str, float] = {}  # likewise
         self.lags: deque[float] = deque(maxlen=300)  # the last minute, five a second
         self.elsewhere: dict[int, Pulse] = {}  # the workers', by process
 
@@ -60,6 +61,8 @@ class Gauges:
             self.barge_in_stop.add(value)
         elif series == "tokens":
             self.tokens[label] = self.tokens.get(label, 0) + value
+        elif series == "dollars":
+            self.dollars[label] = self.dollars.get(label, 0) + value
         else:
             self.counters[series] = self.counters.get(series, 0) + value
 
@@ -79,10 +82,8 @@ class Gauges:
         lines += _rows("counter", {f"{name}_total": value for name, value in self.counters.items()})
         lines += _histogram("turn_latency_seconds", self.turn_latency)
         lines += _histogram("barge_in_stop_seconds", self.barge_in_stop)
-        lines.append("# TYPE voice_tokens_total counter")
-        for kind, count in sorted(self.tokens.items()):
-            modality, _, how = kind.partition("_")
-            lines.append(f'voice_tokens_total{{modality="{modality}",kind="{how}"}} {count:g}')
+        lines += _by_kind("tokens_total", self.tokens)
+        lines += _by_kind("dollars_total", self.dollars)
         fresh = sum(count for kind, count in self.tokens.items() if kind.endswith("_in"))
         cached = sum(count for kind, count in self.tokens.items() if kind.endswith("_cached"))
         lines += _rows(
@@ -95,6 +96,13 @@ def _rows(kind: str, values: Mapping[str, float]) -> Iterable[str]:
     for name, value in values.items():
         yield f"# TYPE voice_{name} {kind}"
         yield f"voice_{name} {value:.10g}"
+
+
+def _by_kind(name: str, values: Mapping[str, float]) -> Iterable[str]:
+    yield f"# TYPE voice_{name} counter"
+    for kind, value in sorted(values.items()):
+        modality, _, how = kind.partition("_")
+        yield f'voice_{name}{{modality="{modality}",kind="{how}"}} {value:.10g}'
 
 
 def _histogram(name: str, histogram: Histogram) -> Iterable[str]:

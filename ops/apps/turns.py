@@ -239,7 +239,7 @@ class Turns(Conduct):
         actions: list[Action] = [
             Note("DEBUG", "model.usage", "", {"usage": dict(event.usage)}),
             *(Measure("tokens", count, kind) for kind, count in used.counts.items() if count),
-            Measure("dollars", used.dollars(self._agent.model)),
+            *(Measure("dollars", cost, kind) for kind, cost in used.costs(self._agent.model).items() if cost),
             Remember("spent", {"dollars": round(self._spent.dollars + self._dollars, 6)}),
         ]
         return actions + self._at_the_cap(now)

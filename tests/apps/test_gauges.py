@@ -6,18 +6,23 @@ from ops.apps.gauges import Gauges, Pulse
 
 
 def test_the_page_is_prometheus_text() -> None:
-    """Histograms are cumulative, tokens carry their modality, and each series has its type once."""
+    """Histograms are cumulative, tokens and cost carry their modality, and each series has its type once."""
     gauges = Gauges()
     for latency in (0.7, 0.9, 9.0):
         gauges.measure("turn_latency", latency)
     gauges.measure("tokens", 90, "audio_in")
     gauges.measure("tokens", 10, "text_cached")
+    gauges.measure("tokens", 1_234_567, "audio_out")
+    for cost in (0.00288, 0.00001):
+        gauges.measure("dollars", cost, "audio_in")
     gauges.measure("reconnects")
     gauges.lags.extend([0.001] * 95 + [0.5] * 5)
     text = gauges.text({"live_calls": 3})
     assert 'voice_turn_latency_seconds_bucket{le="0.8"} 1\n' in text
     assert 'voice_turn_latency_seconds_bucket{le="+Inf"} 3\n' in text
     assert 'voice_tokens_total{modality="audio",kind="in"} 90\n' in text
+    assert 'voice_tokens_total{modality="audio",kind="out"} 1234567\n' in text  # every one of them
+    assert 'voice_dollars_total{modality="audio",kind="in"} 0.00289\n' in text
     assert "voice_cached_input_share 0.1\n" in text
     assert "voice_reconnects_total 1\n" in text
     assert "voice_live_calls 3\n" in text

@@ -45,10 +45,14 @@ class Tokens:
     def __add__(self, other: Tokens) -> Tokens:
         return Tokens({kind: self.counts[kind] + other.counts[kind] for kind in KINDS})
 
-    def dollars(self, model: str) -> float:
-        """What they cost."""
+    def costs(self, model: str) -> dict[str, float]:
+        """What those of each kind cost, in dollars."""
         row = price(model)
-        return sum(self.counts[kind] * float(getattr(row, kind)) for kind in KINDS) / 1_000_000
+        return {kind: self.counts[kind] * float(getattr(row, kind)) / 1_000_000 for kind in KINDS}
+
+    def dollars(self, model: str) -> float:
+        """What they cost together."""
+        return sum(self.costs(model).values())
 
 
 def tokens(usage: Mapping[str, Any]) -> Tokens:

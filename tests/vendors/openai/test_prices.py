@@ -23,6 +23,9 @@ def test_cached_tokens_are_cheaper_and_not_counted_twice() -> None:
     }  # fmt: skip
     expected = (600 * 4 + 400 * 0.4 + 100 * 24 + 1500 * 32 + 500 * 0.4 + 300 * 64) / 1e6
     assert used.dollars("gpt-realtime-2.1") == pytest.approx(expected)
+    costs = used.costs("gpt-realtime-2.1")
+    assert (costs["audio_in"], costs["text_cached"]) == pytest.approx((0.048, 0.00016))
+    assert set(costs) == set(KINDS)
     assert used.dollars("gpt-realtime-mini") < expected
     assert (used + used).counts["audio_in"] == 3000
 
