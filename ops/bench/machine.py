@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+
+from ops.processes.environment import minimal
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ class Machine:
 
 def machine() -> Machine:
     """This machine now."""
-    names = ("invoke", "uvicorn", "starlette", "websockets")
+    names = ("invoke", "uvicorn", "starlette", "websockets", "picows", "uvloop")
+    ours = [f"{name} {metadata.version(name)}" for name in names]
     return Machine(
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         processor=_field("/proc/cpuinfo", "model name") or platform.machine(),
@@ -41,9 +46,21 @@ def machine() -> Machine:
         memory_gib=float((_field("/proc/meminfo", "MemTotal") or "0 kB").split()[0]) / (1 << 20),
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        versions=", ".join(f"{name} {metadata.version(name)}" for name in names),
+        versions=", ".join([*ours, *_node()]),
         load=os.getloadavg()[0],
     )
+
+
+def _node() -> list[str]:
+    """Node's own version, where there is one: some of those we compare with run on it."""
+    if (node := shutil.which("node")) is None:
+        return []
+    try:
+        argv = (node, "--version")
+        done = subprocess.run(argv, env=minimal(), capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [f"node {done.stdout.strip().removeprefix('v')}"] if done.stdout.startswith("v") else []
 
 
 def _field(path: str, name: str) -> str | None:
