@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ops.bench.answers import serves, until
 from ops.bench.bridge.phone import Door
-from ops.bench.bridge.result import OURS
+from ops.bench.bridge.result import OURS, RARE_MARKS
 from ops.bench.stage import Stage, cpu_seconds, free_ports, own_kib, pss_kib, waited_seconds
 from ops.config import Settings
 from ops.errors import OpsError
@@ -33,6 +33,7 @@ NO_LANE = (
     "import runpy; from ops.apps.transports import native; native.Lane = None; "
     "runpy.run_module('ops.apps.bridge', run_name='__main__')"
 )
+OUR_MARKS = 10  # frames of 20 ms for each mark of ours
 NO_CAPS = {"MAX_LIVE_CALLS": "100000", "MAX_SIGNED_CALLS_PER_HOUR": "1000000"}
 
 
@@ -65,8 +66,8 @@ class Way:
 
 @dataclass(frozen=True)
 class Design:
-    """One kind of bridge; `version` is None where it is not installed. One `aside`, a variant of ours, is
-    measured only where it is asked for by name."""
+    """One kind of bridge; `version` is None where it is not installed. One `aside`, a variant, is measured
+    only where it is asked for by name."""
 
     name: str
     version: str | None
@@ -113,9 +114,10 @@ def designs(folder: Path, found: Mapping[str, str]) -> tuple[Design, ...]:
         f"{found['fastapi']}, uvicorn {found['uvicorn']}" if {"fastapi", "uvicorn"} <= set(found) else None
     )
     node = shutil.which("node")
+    ws = found.get("ws") if node else None
     return (
         Design(OURS, "this checkout", _ours),
-        Design("node-ws", found.get("ws") if node else None, lambda scene: _node(scene, node or "", folder)),
+        Design("node-ws", ws, lambda scene: _node(scene, node or "", folder)),
         Design("fastapi", fastapi, lambda scene: _python(scene, "fastapi", str(folder / "venv/bin/python"))),
         Design(
             "websockets",
@@ -124,6 +126,7 @@ def designs(folder: Path, found: Mapping[str, str]) -> tuple[Design, ...]:
         ),
         Design("without-lane", "this checkout", _without_lane, aside=True),
         Design("two-workers", "this checkout", _two_workers, aside=True),
+        Design(RARE_MARKS, ws, lambda scene: _node(scene, node or "", folder, OUR_MARKS), aside=True),
     )
 
 
@@ -208,9 +211,9 @@ def _python(scene: Scene, kind: str, python: str) -> Way:
     return Way(argv, minimal(), Door(_stream(scene)), lambda: _listens(scene.port))
 
 
-def _node(scene: Scene, node: str, folder: Path) -> Way:
+def _node(scene: Scene, node: str, folder: Path, frames_a_mark: int = 1) -> Way:
     environment = {**minimal(), "TRUNKLINE_BENCH_PACKAGES": str(folder / "npm" / "package.json")}
-    argv = (node, str(RELAYS / "relay_ws.mjs"), str(scene.port), scene.model)
+    argv = (node, str(RELAYS / "relay_ws.mjs"), str(scene.port), scene.model, str(frames_a_mark))
     return Way(argv, environment, Door(_stream(scene)), lambda: _listens(scene.port))
 
 

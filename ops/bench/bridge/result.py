@@ -10,6 +10,7 @@ from ops.bench.bridge.book import Window
 from ops.bench.figures import middle, percentile
 
 OURS, FLOOR = "trunkline", "floor"
+RARE_MARKS = "node-ws-rare-marks"  # the relay over Node, with as few marks as ours
 CHURN = "churn"  # the name by which `--only` asks for that part alone, of ours
 ADDED_MS = 20.0  # p99 beyond the floor from which on a level is not held
 ON_PACE = 0.01  # share of the load's own frames that may be late

@@ -63,7 +63,7 @@ def measure(sizes: Sizes, only: Sequence[str], progress: Callable[[str], None]) 
 
 
 def chosen_of(every: Sequence[Design], only: Sequence[str]) -> list[Design]:
-    """Those of these names; without a name, all but variants of ours. Raises UnknownDesign."""
+    """Those of these names; without a name, all but variants. Raises UnknownDesign."""
     if unknown := [name for name in only if name not in {one.name for one in every}]:
         known = ", ".join([*(one.name for one in every), f"or {CHURN} alone"])
         raise UnknownDesign(f"There is no design {', '.join(unknown)}.", fix=f"choose from: {known}")

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from ops.apps.playout import MARK_EVERY
 from ops.bench import install
 from ops.bench.bridge import certificate
 from ops.bench.bridge.designs import Scene, designs, on_core
 from ops.bench.bridge.run import UnknownDesign, chosen_of
 
 VARIANTS = ["without-lane", "two-workers"]  # of ours
+RARE = "node-ws-rare-marks"
 
 
 def test_peers_are_absent_where_none_is_installed(tmp_path: Path) -> None:
@@ -22,7 +24,7 @@ def test_peers_are_absent_where_none_is_installed(tmp_path: Path) -> None:
     assert present == ["trunkline", "websockets", *VARIANTS]
 
 
-def test_variants_of_ours_are_measured_where_they_are_named(tmp_path: Path) -> None:
+def test_variants_are_measured_where_they_are_named(tmp_path: Path) -> None:
     """And a name that there is not is told with those that there are."""
     every = designs(tmp_path, {})
     assert [one.name for one in chosen_of(every, ())] == ["trunkline", "node-ws", "fastapi", "websockets"]
@@ -30,6 +32,7 @@ def test_variants_of_ours_are_measured_where_they_are_named(tmp_path: Path) -> N
         "trunkline",
         "two-workers",
     ]
+    assert [one.name for one in chosen_of(every, ("trunkline", RARE))] == ["trunkline", RARE]
     with pytest.raises(UnknownDesign, match="no design nod") as problem:
         chosen_of(every, ("nod",))
     assert "without-lane" in str(problem.value.fix)
@@ -46,6 +49,13 @@ def test_each_is_told_the_model_and_whom_to_trust(tmp_path: Path) -> None:
         assert scene.model in (*way.argv, *way.environment.values()), one.name
         ours = one.name in ("trunkline", *VARIANTS)
         assert (bool(way.door.webhook), bool(way.door.token)) == (ours, ours)
+
+
+def test_a_relay_is_told_how_seldom_to_set_marks(tmp_path: Path) -> None:
+    """Behind each frame as the public sample does, or, in the variant, for each fifth of a second as ours does."""
+    scene = Scene(tmp_path, 45001, "ws://localhost:45002/v1/realtime", None)
+    told = {one.name: one.way(scene).argv[-1] for one in designs(tmp_path, {"ws": "8"})}
+    assert (told["node-ws"], told[RARE]) == ("1", f"{MARK_EVERY / 20:g}")
 
 
 def test_a_core_is_given_back() -> None:

@@ -1,11 +1,13 @@
-// A reference relay over Node and `ws`: `node relay_ws.mjs PORT MODEL_URL`.
+// A reference relay over Node and `ws`: `node relay_ws.mjs PORT MODEL_URL [FRAMES]`.
 //
-// The public Node sample's shape. `ws` is found beside the packages that `inv bench bridge --install`
-// puts in its cache folder, named by TRUNKLINE_BENCH_PACKAGES.
+// The public Node sample's shape, which sets a mark behind each frame; with FRAMES, behind so many.
+// `ws` is found beside the packages that `inv bench bridge --install` puts in its cache folder, named
+// by TRUNKLINE_BENCH_PACKAGES.
 import { createRequire } from "node:module";
 
 const { WebSocket, WebSocketServer } = createRequire(process.env.TRUNKLINE_BENCH_PACKAGES)("ws");
-const [port, url] = process.argv.slice(2);
+const [port, url, frames = "1"] = process.argv.slice(2);
+const framesAMark = Number(frames);
 
 const session = {
   type: "session.update",
@@ -27,6 +29,7 @@ server.on("connection", (phone) => {
   let latest = 0;
   let item = null;
   let began = null;
+  let sent = 0;
   const marks = [];
   const model = new WebSocket(url, {
     perMessageDeflate: false,
@@ -41,6 +44,8 @@ server.on("connection", (phone) => {
       item = event.item_id;
       began = latest;
     }
+    sent += 1;
+    if (sent % framesAMark !== 0) return;
     phone.send(JSON.stringify({ event: "mark", streamSid: stream, mark: { name: "responsePart" } }));
     marks.push("responsePart");
   });
