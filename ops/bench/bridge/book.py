@@ -12,6 +12,8 @@ from ops.bench.bridge.frames import DIGITS, MOST_CALLS, PER_CALL
 from ops.bench.figures import percentile
 
 LATE = 0.010  # seconds after which a frame of the load counts as late
+HUSH = 0.6  # seconds in which nobody speaks before each window: what a bridge still holds back is played
+SETTLE = 0.6  # seconds of speech then, before frames count
 REMEMBERED = 2048  # frames of a call whose times are kept: 40 s
 
 

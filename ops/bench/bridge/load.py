@@ -8,7 +8,7 @@ import ssl
 import time
 from collections.abc import Callable
 
-from ops.bench.bridge.book import Calls, Window
+from ops.bench.bridge.book import HUSH, SETTLE, Calls, Window
 from ops.bench.bridge.echo import EchoModel
 from ops.bench.bridge.frames import payloads
 from ops.bench.bridge.phone import ANSWERED_WITHIN, Door, Phone
@@ -22,8 +22,6 @@ UP = 15.0  # seconds in which every call must hear its echo
 KEPT = 2.0  # seconds that an idle connection to the door is kept: less than any door keeps it
 LAST = 2.0  # seconds in which the last frames must have come back
 LOOK = 0.02  # seconds between two looks
-HUSH = 0.6  # seconds in which nobody speaks before each window: what a bridge still holds back is played
-SETTLE = 0.6  # seconds of speech before frames count
 
 
 class NotUp(OpsError):

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from ops.apps.caller_audio import PRE_ROLL, TURN
+from ops.apps.frame_ring import PLACE
 from ops.bench.bridge.book import Window
 from ops.bench.bridge.figures import figures, notes, table
 from ops.bench.bridge.result import FLOOR, OURS, Churn, HangUp, Memory, Outage, Result, Run, Sizes
@@ -15,8 +17,10 @@ GOOD = Window(5000, 0, 0, 0.5, 2.0, 1.0, 0.8, 0.0)
 VERSIONS = {OURS: "this checkout", "node-ws": "8", "fastapi": None, "websockets": "17"}
 
 
-def run(design: str, cpu: float = 0.2, *, calls: int = 100, tls: bool = True, **changes: float) -> Run:
-    return Run(design, calls, tls, replace(GOOD, **changes), cpu, 0.0, 0.3, 0.0)  # type: ignore[arg-type]
+def run(
+    design: str, cpu: float = 0.2, *, calls: int = 100, tls: bool = True, load: float = 0.3, **changes: float
+) -> Run:
+    return Run(design, calls, tls, replace(GOOD, **changes), cpu, 0.0, load, 0.0)  # type: ignore[arg-type]
 
 
 def result(*levels: tuple[Run, Run]) -> Result:
@@ -97,6 +101,33 @@ def test_where_the_load_is_late_the_limit_is_its_own() -> None:
     assert "late (60.0%" in slow["bench.added"].note
 
 
+def test_a_level_whose_load_was_late_is_not_held_either() -> None:
+    """However good its figures look: the bridge was asked for less than that. What counts is the median, of
+    frames that left late and of the load's core; a single disturbed window decides nothing."""
+    for changes in ({"late": 0.02}, {"load": 0.96}):
+        figure = found(result(level(400), level(500, **changes)))["bench.calls"]
+        assert (figure.value, figure.met) == (400, True)
+        assert figure.note.startswith("at least: at 500 the load itself was late")
+        figure = found(result(level(300), level(400, **changes)))["bench.calls"]
+        assert (figure.value, figure.note.startswith("at least 300: at 400 the load")) == (None, True)
+    made = result()
+    fine, disturbed = run(OURS, calls=400), run(OURS, calls=400, late=0.5, load=0.99)
+    made.levels = [[run(FLOOR, calls=400)] * 3, [fine, disturbed, fine]]
+    assert found(made)["bench.calls"].value == 400
+    made.levels[1] = [disturbed, disturbed, fine]
+    assert found(made)["bench.calls"].value is None
+    lost = run(OURS, calls=400, lost=1)
+    made.levels[1] = [lost, fine, disturbed]
+    assert "400 were not held" in found(made)["bench.calls"].note
+    late_beside = {row["calls"]: row["load: late, core"] for row in table(made) if "p99, ms" in row}
+    assert late_beside["400"] == "0.0% (0.0%-50.0%), 30%"
+
+
+def test_frames_of_a_level_on_which_the_load_was_late_are_not_counted() -> None:
+    assert found(result(level(400)))["bench.frames-lost"].note.startswith("of 15000,")
+    assert found(result(level(400, late=0.02)))["bench.frames-lost"].note.startswith("of 10000,")
+
+
 def test_added_is_beside_the_floor() -> None:
     """p99 of 250 calls without TLS, less what the load itself shows."""
     figure = found(result(level(250, tls=False, p99=4.0, floor_p99=1.5)))["bench.added"]
@@ -119,7 +150,10 @@ def test_the_table_has_every_design_and_level() -> None:
     assert names == ["floor", "trunkline", "node-ws 8", "trunkline", "fastapi"]
     assert rows[-1]["calls"] == "absent"
     assert rows[3]["p99 added, ms"] == "1.00"
-    assert any("watermark" in note for note in notes(result()))
+    told = " ".join(notes(result()))
+    for word in ("watermark", "nobody speaks for 0.60 s", "300 messages", "about 210"):
+        assert word in told, word
+    assert f"{(TURN - PRE_ROLL) * PLACE / 1000:.0f} kB more" in told
 
 
 def test_growth_is_the_slope_of_the_second_half() -> None:
