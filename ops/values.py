@@ -15,7 +15,8 @@ PLACEHOLDER = re.compile(
     |(AC|SK|PN)x+|\+?1?x{7,}|none|null)$""",
     re.IGNORECASE | re.VERBOSE,
 )
-E164 = re.compile(r"\+[1-9]\d{6,14}")
+E164 = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
+PREFIX = re.compile(r"\+[1-9]\d{0,13}\*", re.ASCII)
 
 
 class Secret:
@@ -82,6 +83,17 @@ def phone_number(raw: str) -> str | Repaired:
     if E164.fullmatch("+" + compact):
         return Repaired("+" + compact, "has no leading +")
     raise ValueError("a phone number in E.164 form, like +12025550123")
+
+
+def numbers_and_prefixes(raw: str) -> str:
+    """E.164 numbers and prefixes like `+1555*`, in one text with commas and without blanks."""
+    found = [part.strip() for part in raw.split(",")]
+    for part in found:
+        if not E164.fullmatch(part) and not PREFIX.fullmatch(part):
+            raise ValueError(
+                f"E.164 numbers or prefixes like +1555*, separated by commas (there is {part[:20]!r})"
+            )
+    return ",".join(found)
 
 
 def ipv4(raw: str) -> str:

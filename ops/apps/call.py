@@ -286,7 +286,7 @@ class Call:
 
         def update() -> None:
             with Twilio.of(self._settings) as twilio:
-                twilio.redirect(self._names["call_sid"], phone.dial(number, DIALLED))
+                twilio.transfer(self._names["call_sid"], number, DIALLED)
 
         problem = None
         try:

@@ -21,6 +21,7 @@ from ops.journal.follow import Tail
 from ops.journal.hops import Hop
 from ops.journal.write import logger
 from ops.vendors.twilio.client import Twilio
+from ops.vendors.twilio.destinations import Destinations
 
 RING = 45.0  # seconds: a phone may ring this long before somebody answers
 UNHEARD = 1.0  # seconds that a call without a media stream is still looked at
@@ -53,7 +54,8 @@ class Followed:
 
 
 def numbers(settings: Settings, to: str | None) -> tuple[str, str]:
-    """Who is called and from which number; OpsError says which setting is missing or odd."""
+    """Who is called and from which number; OpsError says which setting is missing or odd, or
+    why the number may not be dialled."""
     called, caller = to or settings.twilio_agent_number, settings.twilio_phone_number
     if not called:
         raise OpsError("There is no number to call.", fix="add --to +1…, or set TWILIO_AGENT_NUMBER in .env")
@@ -69,6 +71,8 @@ def numbers(settings: Settings, to: str | None) -> tuple[str, str]:
     number = str(parsed.value) if isinstance(parsed, values.Repaired) else parsed
     if number == caller:
         raise OpsError(f"The agent cannot call itself at {caller}.", fix="name another number with --to")
+    if (refusal := Destinations.of(settings).refusal(number)) is not None:
+        raise refusal  # the client would say so too, but only after the phone was taught and the tunnel asked
     return number, caller
 
 

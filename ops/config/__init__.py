@@ -191,6 +191,13 @@ class Settings:
     max_unauthenticated_per_address: int = _var(
         _CAPS, "open connections that are slow to show a whole request", values.whole_number(1, 10_000), 20
     )
+    allowed_numbers: str | None = _var(
+        _CAPS,
+        "the only numbers that are dialled, beside TWILIO_AGENT_NUMBER: in full or a beginning, like "
+        "+12025550123,+1555*; unset: all of an ordinary kind",
+        values.numbers_and_prefixes,
+        None,
+    )
 
     root: Path
     sources: Mapping[str, str] = field(default_factory=dict)

@@ -79,7 +79,7 @@ class Line:
         self.reached.add("broken tool")
         raise ValueError("no")
 
-    def redirect(self, sid: str, twiml: str) -> None:
+    def transfer(self, sid: str, number: str) -> None:
         """Twilio's part in a transfer."""
         self.reached.add("transfer")
         if self.dice.random() < 0.3:
@@ -184,7 +184,7 @@ class Switch:
     """Twilio's REST client, as far as a transfer needs it."""
 
     def __init__(self, line: Line) -> None:
-        self.redirect = line.redirect
+        self.transfer = line.transfer
 
     def __enter__(self) -> Switch:
         return self

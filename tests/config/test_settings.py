@@ -147,6 +147,16 @@ def test_number_without_plus_is_repaired_with_a_warning(root: Path) -> None:
     assert [finding.id for finding in settings.warnings] == ["env.repaired"]
 
 
+def test_allowed_numbers_are_numbers_or_beginnings(root: Path) -> None:
+    """One text, without blanks; what is neither is a fault that names it, so that no list is half read."""
+    settings = Settings.load(root, {"ALLOWED_NUMBERS": "+12025550123, +1555*"})
+    assert settings.allowed_numbers == "+12025550123,+1555*"
+    for bad in ("12025550123", "+*", "*", "+1202555????", "+1555*,", "+12025550123;+12025550142", "+1555*0"):
+        told = faults(root, {"ALLOWED_NUMBERS": bad})["ALLOWED_NUMBERS"]
+        assert "prefixes like +1555*" in told
+        assert repr(bad) in told
+
+
 def test_files_that_disagree_on_a_credential_are_named(root: Path) -> None:
     """Two env files with different tokens: a warning that names both files and shows neither value."""
     (root / "webapp").mkdir()

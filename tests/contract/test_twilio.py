@@ -10,6 +10,7 @@ import pytest
 from twilio.base.exceptions import TwilioRestException
 from twilio.rest import Client
 
+from ops.errors import OpsError
 from ops.net.http import Declined
 from ops.vendors.twilio.client import Twilio
 from tests.contract.conftest import Vendor
@@ -115,9 +116,8 @@ def test_a_number_that_is_none_is_21211(sdk: Client, ours: Twilio, twilio_vendor
     with pytest.raises(TwilioRestException) as caught:
         sdk.calls.create(to="+1", from_=own, twiml=SILENT)
     assert (caught.value.status, caught.value.code) == (400, 21211)
-    with pytest.raises(Declined) as refused:
+    with pytest.raises(OpsError, match=r"E\.164"):  # ours does not even ask
         ours.create_call(to="+1", from_=own, url="https://example.com/twiml")
-    assert refused.value.code == 21211
 
 
 def test_a_call_is_placed_watched_and_ended(sdk: Client, ours: Twilio, twilio_vendor: Vendor) -> None:

@@ -2,7 +2,8 @@
 
 Every question raises `ops.net.http.Unanswered` when it could not be asked and
 `ops.net.http.Declined` with Twilio's own error number when the answer was no. Nothing is tried
-twice: making a call is not idempotent, and a repeated one would ring a person again.
+twice: making a call is not idempotent, and a repeated one would ring a person again. Nothing is dialled
+that `destinations` refuses.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from ops.config import Settings
 from ops.errors import SettingsError
 from ops.net.http import Answer, Declined, Form, Http
 from ops.values import Secret
+from ops.vendors.twilio import wire
 from ops.vendors.twilio.codes import explain
+from ops.vendors.twilio.destinations import Destinations
 
 
 @dataclass(frozen=True)
@@ -79,11 +82,18 @@ class Twilio:
     """One account's REST API; use it as a context manager, or `close()` it."""
 
     def __init__(
-        self, base: str, account_sid: str, auth: tuple[str, Secret], *, timeout: float = 4.0
+        self,
+        base: str,
+        account_sid: str,
+        auth: tuple[str, Secret],
+        *,
+        timeout: float = 4.0,
+        destinations: Destinations | None = None,
     ) -> None:
         self.account_sid = account_sid
         self.path = f"/2010-04-01/Accounts/{account_sid}"
         self._auth, self._timeout = auth, timeout
+        self._destinations = destinations or Destinations()
         self._http = Http(base, auth=auth, timeout=timeout)
 
     @staticmethod
@@ -95,7 +105,8 @@ class Twilio:
         auth = (account, token)
         if settings.twilio_api_key and settings.twilio_api_secret:
             auth = (settings.twilio_api_key, settings.twilio_api_secret)
-        return Twilio(settings.twilio_api_url, account, auth, timeout=timeout)
+        destinations = Destinations.of(settings)
+        return Twilio(settings.twilio_api_url, account, auth, timeout=timeout, destinations=destinations)
 
     def __enter__(self) -> Twilio:
         return self
@@ -131,6 +142,7 @@ class Twilio:
 
     def create_call(self, *, to: str, from_: str, url: str, status_callback: str | None = None) -> Call:
         """Places one call, once: after a timeout it may ring all the same, so never repeat it blindly."""
+        self._may_dial(to)
         form = [("To", to), ("From", from_), ("Url", url), ("Method", "POST")]
         if status_callback:
             form += [("StatusCallback", status_callback), ("StatusCallbackMethod", "POST")]
@@ -150,8 +162,10 @@ class Twilio:
         """Ends a call that is in progress, or cancels one that rings."""
         return _call(self._post(f"{self.path}/Calls/{quote(sid, safe='')}.json", {"Status": "completed"}))
 
-    def redirect(self, sid: str, twiml: str) -> Call:
-        """Makes a call that is in progress go on with this TwiML, whatever it is doing."""
+    def transfer(self, sid: str, number: str) -> Call:
+        """Connects a call that is in progress to another number, whatever it is doing."""
+        self._may_dial(number)
+        twiml = wire.dial(number)
         return _call(self._post(f"{self.path}/Calls/{quote(sid, safe='')}.json", {"Twiml": twiml}))
 
     def alerts(self, since: datetime) -> tuple[Alert, ...]:
@@ -160,6 +174,10 @@ class Twilio:
         with Http(monitor(self._http.base), auth=self._auth, timeout=self._timeout) as http:
             found = _document(http.get("/v1/Alerts", params))
         return tuple(one for one in map(_alert, found["alerts"]) if one.date >= since)
+
+    def _may_dial(self, number: str) -> None:
+        if (refusal := self._destinations.refusal(number)) is not None:
+            raise refusal
 
     def _get(self, path: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
         return _document(self._http.get(path, params))

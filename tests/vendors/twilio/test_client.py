@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ops.errors import OpsError
 from ops.net.http import Declined, Unanswered
 from ops.vendors.twilio.client import Twilio
 from ops.vendors.twilio.codes import CODES, explain
@@ -47,6 +48,24 @@ def test_a_call_is_asked_for_with_all_its_events(root: Path) -> None:
     events = [value for name, value in sent if name == "StatusCallbackEvent"]
     assert events == ["initiated", "ringing", "answered", "completed"]
     assert (call.status, call.from_, call.duration) == ("queued", NUMBER, None)
+
+
+def test_nothing_is_dialled_that_may_not_be(root: Path) -> None:
+    """Neither by a call nor by a transfer: Twilio is not even asked. What is allowed gets there."""
+    premium, other, sid = "+19005550100", "+12025550142", "CA" + "0" * 32
+    with StandIn().up() as standin:
+        settings = standin.settings(root, ALLOWED_NUMBERS="+12025550123", TWILIO_AGENT_NUMBER="+12025550199")
+        with Twilio.of(settings) as twilio:
+            for number in (premium, other):
+                with pytest.raises(OpsError, match="not dialled"):
+                    twilio.create_call(to=number, from_=NUMBER, url="https://a.test/twiml")
+                with pytest.raises(OpsError, match="not dialled"):
+                    twilio.transfer(sid, number)
+            assert standin.asked == []
+            twilio.create_call(to="+12025550123", from_=NUMBER, url="https://a.test/twiml")
+            with pytest.raises(Declined):  # this server knows no such call
+                twilio.transfer(sid, "+12025550199")
+    assert len(standin.asked) == 2
 
 
 def test_a_refusal_carries_twilios_number_and_its_meaning(root: Path) -> None:
