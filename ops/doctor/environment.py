@@ -11,11 +11,14 @@ from ops.config.sources import ENV_FILES
 from ops.errors import SettingsError
 from ops.findings import Check, Finding, Knowledge, fail, ok, warn
 from ops.values import Secret
+from ops.vendors.twilio.destinations import Destinations
 from ops.world import World
 
 MISNAMED = (".env.local", ".env.txt", "env", ".env.development", ".env.production")
 QUOTES = "\"'“”‘’«»`"
-FAMILY = re.compile(r"(TWILIO|OPENAI|NGROK|WEBSOCKET|WEBAPP|OPS|TIMEOUT|MAX|RETRY|PUBLIC)_?[A-Z]", re.ASCII)
+FAMILY = re.compile(
+    r"(ALLOWED|TWILIO|OPENAI|NGROK|WEBSOCKET|WEBAPP|OPS|TIMEOUT|MAX|RETRY|PUBLIC)_?[A-Z]", re.ASCII
+)
 
 
 def unusable(problem: SettingsError) -> tuple[Finding, ...]:
@@ -103,6 +106,14 @@ def numbers(world: World) -> Finding:
             "TWILIO_PHONE_NUMBER and TWILIO_AGENT_NUMBER are the same: the agent would call itself.",
             fix="set TWILIO_AGENT_NUMBER to the human or test number that the agent dials",
         )
+    if other and "TWILIO_AGENT_NUMBER" in world.settings.sources:  # not the simulators' own
+        refusal = Destinations.of(world.settings).refusal(other)
+        if refusal is not None:
+            return warn(
+                "env.numbers",
+                f"Nobody can be transferred to TWILIO_AGENT_NUMBER. {refusal.message}",
+                fix="set TWILIO_AGENT_NUMBER to an ordinary number",
+            )
     return ok("env.numbers", "The agent's number and the number it dials differ.")
 
 
@@ -194,14 +205,15 @@ CHECKS: tuple[Check[World], ...] = (
     ),
     Check(
         "env.numbers",
-        "Are the agent's number and the number it dials two numbers?",
+        "Are the agent's number and the number it dials two numbers, and may that one be dialled?",
         numbers,
         about=Knowledge(
-            symptom="A test call is busy, or the agent talks to itself.",
+            symptom="A test call is busy, the agent talks to itself, or no caller is transferred.",
             evidence="TWILIO_PHONE_NUMBER and TWILIO_AGENT_NUMBER as they are read.",
-            cause="TWILIO_AGENT_NUMBER is the agent's own number.",
+            cause="TWILIO_AGENT_NUMBER is the agent's own number, or of a kind that is never dialled: "
+            "emergency, premium rate, satellite.",
             fix="Set TWILIO_AGENT_NUMBER to the human or test number.",
-            verify="The two numbers differ.",
+            verify="The two numbers differ, and the second is an ordinary one.",
             source=".env.example",
         ),
     ),

@@ -50,6 +50,15 @@ def test_no_env_at_all_is_well(root: Path) -> None:
     assert _alarms(_world(root)) == {}
 
 
+def test_a_number_that_nobody_is_transferred_to_is_pointed_out(root: Path) -> None:
+    """A premium-rate TWILIO_AGENT_NUMBER is read and never dialled; the ordinary one raises no alarm."""
+    assert _alarms(_world(root, "TWILIO_AGENT_NUMBER=+12025550142\n")) == {}
+    found = _ask(_world(root, "TWILIO_AGENT_NUMBER=+19005550100\n"))["env.numbers"]
+    assert found.status == "warn"
+    assert "premium-rate" in found.summary
+    assert found.fix == "set TWILIO_AGENT_NUMBER to an ordinary number"
+
+
 @pytest.mark.parametrize("name", [".env.local", "env", ".env.txt"])
 def test_a_misnamed_env_is_pointed_out(root: Path, name: str) -> None:
     """A file that was meant to be .env is named with the command that renames it."""
@@ -64,6 +73,12 @@ def test_a_misspelled_name_is_pointed_out(root: Path) -> None:
     found = _ask(_world(root, "OPENAI_APIKEY=whatever\nLOGLEVEL=DEBUG\n"))["env.names"]
     assert found.status == "warn"
     assert found.fix == "rename OPENAI_APIKEY to OPENAI_API_KEY in .env"
+
+
+def test_a_misspelled_list_of_numbers_is_pointed_out(root: Path) -> None:
+    """With ALLOWED_NUMBER every ordinary number would be dialled."""
+    found = _ask(_world(root, "ALLOWED_NUMBER=+1555*\n"))["env.names"]
+    assert found.fix == "rename ALLOWED_NUMBER to ALLOWED_NUMBERS in .env"
 
 
 def test_files_that_disagree_are_one_finding(root: Path) -> None:
