@@ -79,7 +79,7 @@ class Line:
         self.reached.add("broken tool")
         raise ValueError("no")
 
-    def transfer(self, sid: str, number: str) -> None:
+    def transfer(self, sid: str, number: str, afterwards: str) -> None:
         """Twilio's part in a transfer."""
         self.reached.add("transfer")
         if self.dice.random() < 0.3:

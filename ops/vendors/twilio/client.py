@@ -162,10 +162,11 @@ class Twilio:
         """Ends a call that is in progress, or cancels one that rings."""
         return _call(self._post(f"{self.path}/Calls/{quote(sid, safe='')}.json", {"Status": "completed"}))
 
-    def transfer(self, sid: str, number: str) -> Call:
-        """Connects a call that is in progress to another number, whatever it is doing."""
+    def transfer(self, sid: str, number: str, afterwards: str) -> Call:
+        """Connects a call that is in progress to another number, whatever it is doing; a caller with whom
+        nobody speaks there, or no longer, is told `afterwards`."""
         self._may_dial(number)
-        twiml = wire.dial(number)
+        twiml = wire.dial(number, afterwards)
         return _call(self._post(f"{self.path}/Calls/{quote(sid, safe='')}.json", {"Twiml": twiml}))
 
     def alerts(self, since: datetime) -> tuple[Alert, ...]:

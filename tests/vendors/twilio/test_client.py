@@ -60,11 +60,11 @@ def test_nothing_is_dialled_that_may_not_be(root: Path) -> None:
                 with pytest.raises(OpsError, match="not dialled"):
                     twilio.create_call(to=number, from_=NUMBER, url="https://a.test/twiml")
                 with pytest.raises(OpsError, match="not dialled"):
-                    twilio.transfer(sid, number)
+                    twilio.transfer(sid, number, "Goodbye.")
             assert standin.asked == []
             twilio.create_call(to="+12025550123", from_=NUMBER, url="https://a.test/twiml")
             with pytest.raises(Declined):  # this server knows no such call
-                twilio.transfer(sid, "+12025550199")
+                twilio.transfer(sid, "+12025550199", "Goodbye.")
     assert len(standin.asked) == 2
 
 
