@@ -58,5 +58,5 @@ FAULTS = {
     "webhook that comes twice": Fault("webhook-twice", "turn.answered", of="twilio"),
     "late frames": Fault("stream-slow", "turn.answered", of="twilio"),
     "lost marks": Fault("marks-lost", "turn.answered", of="twilio"),
-    "broken messages": Fault("stream-garbage", "phone.malformed", of="twilio"),
+    "broken messages": Fault("stream-garbage", "phone.malformed", {"every": 250}, of="twilio"),
 }  # fmt: skip
