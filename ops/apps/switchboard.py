@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from starlette.routing import Route, WebSocketRoute
 
@@ -26,6 +27,7 @@ from ops.vendors.ngrok import client as ngrok
 ENDED_CALLS = 10_000  # remembered, so that a replayed webhook of theirs opens nothing
 EXPLAINED_EVERY = 1.0  # seconds: of a flood of forgeries one is explained; each takes milliseconds
 BETWEEN_STEPS = 0.001  # seconds
+LOOKS = 2.0  # seconds for one look at where the tunnel leads
 AILING = 60.0  # seconds for which health tells of a model that could not be had
 
 log = journal.logger(__name__)
@@ -54,6 +56,7 @@ class Switchboard:
         self.lost: dict[str, float] = {}  # calls whose stream broke, and until when each is waited for
         self.idle = asyncio.Event()
         self.draining = False
+        self._looked = asyncio.Event()  # for the public URL, whatever was found
         self.ailments: list[Callable[[], str | None]] = []  # of others, who are asked each time
         self.views = Views(self)
         self.webhooks = Webhooks(self)
@@ -62,6 +65,8 @@ class Switchboard:
         self._explaining: asyncio.Task[None] | None = None
         self.opening = 0  # streams that have shown no ticket yet
         self.idle.set()
+        if settings.public_url is not None:
+            self._looked.set()
 
     @property
     def trouble(self) -> str | None:
@@ -152,17 +157,24 @@ class Switchboard:
 
     # Life.
 
+    async def looked(self) -> None:
+        """Until the public URL was looked for once, within limits: a bridge that was started anew finds
+        callers at the door, and Twilio hardly asks again."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._looked.wait(), LOOKS)
+
     async def follow_public_url(self) -> None:
         """Keeps the public origin right while the tunnel comes, goes and changes."""
         while self.settings.public_url is None:
             try:
-                origin = await asyncio.to_thread(ngrok.public_url, self.settings, deadline=2.0)
+                origin = await asyncio.to_thread(ngrok.public_url, self.settings, deadline=LOOKS)
             except OpsError as problem:
                 origin = None
                 log.debug("tunnel.unknown", str(problem))
             if origin != self.door.origin:
                 log.info("tunnel.origin", f"The public URL is {origin}.", url=origin, was=self.door.origin)
                 self.door.origin = origin
+            self._looked.set()
             await asyncio.sleep(2.0 if origin else 0.25)
 
     def routes(self) -> list[Route | WebSocketRoute]:

@@ -157,6 +157,7 @@ class Webhooks:
             return Refusal(408, f"no whole body within {BODY_WITHIN:g} s")
         except ClientDisconnect:
             return Refusal(400, "it left before its body was whole")
+        await self._bridge.looked()
         try:
             return self._bridge.door.webhook(
                 request.scope["raw_path"].decode("ascii"),  # as it was asked, and so as it was signed
