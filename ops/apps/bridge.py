@@ -29,6 +29,7 @@ from ops.apps.listener import Take, listener
 from ops.apps.notify import notify, tell_calls
 from ops.apps.streams import Stream
 from ops.apps.switchboard import Switchboard
+from ops.apps.tickets import LIFE, SOON
 from ops.apps.transports import FROM_PHONE, Socket
 from ops.config import Settings
 from ops.journal import write as journal
@@ -85,10 +86,9 @@ async def drain(bridge: Switchboard, server: _Server) -> None:
 
 
 def _any_on_the_way(bridge: Switchboard) -> bool:
-    """Whether a stream may yet come: of a call that lost one, or of the last call that a proxy sent here."""
-    if bridge.any_on_the_way_back():
-        return True
-    return bool(bridge.settings.bridge_name) and bridge.tickets.expected(time.monotonic()) > 0
+    """Whether a stream may yet come, or show its ticket: of a call that lost one, or has had none yet."""
+    within = LIFE if bridge.opening else SOON  # a stream that is there already may still show an old one
+    return bridge.any_on_the_way_back() or bridge.tickets.expected(time.monotonic(), within=within) > 0
 
 
 async def orphaned(bridge: Switchboard, server: _Server) -> None:

@@ -63,10 +63,10 @@ class Tickets:
         self._out[call_sid] = ticket
         return ticket.secret
 
-    def expected(self, now: float, besides: str = "") -> int:
+    def expected(self, now: float, besides: str = "", *, within: float = SOON) -> int:
         """How many calls, besides one, were given a ticket a moment ago: their streams may yet come."""
         return sum(
-            sid != besides and not ticket.probe and ticket.expires - LIFE + SOON > now
+            sid != besides and not ticket.probe and ticket.expires - LIFE + within > now
             for sid, ticket in self._out.items()
         )
 

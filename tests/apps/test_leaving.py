@@ -213,3 +213,28 @@ def test_one_order_that_comes_twice_still_drains(root: Path, free_ports: Callabl
             assert time.monotonic() - told < 2
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("opens", [False, True], ids=["before its stream", "before its start"])
+def test_a_call_that_was_just_answered_has_its_stream(
+    opens: bool, root: Path, free_ports: Callable[[int], list[int]]
+) -> None:
+    """SIGTERM between the webhook and the stream, or the stream's start, of the only call: the bridge waits for it,
+    and leaves when it is over. The ticket of a probe keeps nobody."""
+
+    async def scenario() -> None:
+        async with world(root, *free_ports(1)) as one:
+            sid = new_call()
+            assert (await one.webhook(new_call(), TrunklineProbe="1")).status_code == 200
+            ticket = await one.ticket(sid)
+            early = await one.stream() if opens else None
+            await told_to_drain(one)
+            async with early or one.stream() as phone:
+                await asyncio.sleep(0.5)  # so long it would not have stayed
+                await phone.send(one.start(sid, ticket))
+                assert await next_event(phone) == "media"
+                await phone.send('{"event":"stop"}')
+                await close_code(phone)
+            assert await asyncio.wait_for(one.process.wait(), 3) == 0
+
+    asyncio.run(scenario())
