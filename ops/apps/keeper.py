@@ -16,7 +16,7 @@ import socket
 import subprocess  # noqa: TID251 - its one child is a part of the same service
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,28 +97,44 @@ class Keeper:
         os.write(self._orders[1], b".")
 
     def _answer_for(self, seconds: float) -> None:
-        """Answer what comes in place of the bridge, for so long; one at a time is enough."""
-        until = time.monotonic() + seconds
+        """Answer what comes in place of the bridge, for so long; one at a time is enough. A live call that
+        wants to come back is held, and told at the end to ask again: the next bridge may have it."""
+        until, held = time.monotonic() + seconds, list[socket.socket]()
         while not self.asked_to_stop and (left := until - time.monotonic()) > 0:
             waiting = [self.listening.fileno(), self._wakeup[0]]
             ready, _, _ = select.select(waiting, [], [], left)
             self._drain_wakeup()
             if self.listening.fileno() in ready:
-                _answer(self.listening)
+                held += _answer(self.listening)
+        for connection in held:
+            _send(connection, b"503 Unavailable")
 
 
-def _answer(listening: socket.socket) -> None:
-    """503 to a GET, an apology to a webhook: it says nothing that is not the same for everyone."""
+def _answer(listening: socket.socket) -> list[socket.socket]:
+    """503 to a GET, an apology to a webhook: it says nothing that is not the same for everyone. What is left
+    is a call that comes back."""
     try:
         connection, _ = listening.accept()
-        with connection:
-            connection.settimeout(0.5)
-            asked = connection.recv(4096)
-            body, status = (SORRY, b"200 OK") if asked.startswith(b"POST ") else (b"", b"503 Unavailable")
-            head = b"HTTP/1.1 %s\r\nContent-Type: text/xml\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
-            connection.sendall(head % (status, len(body)) + body)
     except OSError:
-        return
+        return []
+    try:
+        connection.settimeout(0.5)
+        asked = connection.recv(4096)
+    except OSError:
+        asked = b""
+    if asked.startswith(b"POST /resume"):
+        return [connection]
+    if asked.startswith(b"POST "):
+        _send(connection, b"200 OK", SORRY)
+    else:
+        _send(connection, b"503 Unavailable")
+    return []
+
+
+def _send(connection: socket.socket, status: bytes, body: bytes = b"") -> None:
+    head = b"HTTP/1.1 %s\r\nContent-Type: text/xml\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+    with connection, suppress(OSError):
+        connection.sendall(head % (status, len(body)) + body)
 
 
 def listen(port: int, address: str = "127.0.0.1") -> socket.socket:

@@ -15,6 +15,8 @@ from pathlib import Path
 import httpx
 import psutil
 
+from ops.apps.keeper import Keeper, listen
+
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -140,6 +142,33 @@ def test_without_a_supervisor_it_rotates_its_logs(root: Path, free_ports: Callab
             while not any((root / "logs/archive").glob("earlier-*.jsonl")):
                 await asyncio.sleep(0.02)
         assert not large.exists()
+
+    asyncio.run(scenario())
+
+
+def test_while_there_is_no_bridge_it_answers_itself() -> None:
+    """An apology to a new call; a live one that wants to come back is not hung up but held, until the next bridge
+    is there for Twilio to ask again."""
+
+    async def scenario() -> None:
+        with listen(0) as listening:
+            port, one = listening.getsockname()[1], Keeper(listening)
+            answering = asyncio.create_task(asyncio.to_thread(one._answer_for, 20.0))
+            try:
+                assert await get(port, "/twiml", "POST") == 200
+                assert await get(port, "/status", "POST") == 200
+                paths = ("/resume?asked=1", "/resume/one?asked=1")
+                held = [asyncio.create_task(get(port, path, "POST")) for path in paths]
+                assert await get(port) == 503
+                done, _ = await asyncio.wait(held, timeout=0.2)
+                assert not done
+            finally:
+                one.asked_to_stop += 1
+                await get(port)
+                await answering
+                for handle in (*one._wakeup, *one._orders):
+                    os.close(handle)
+            assert await asyncio.gather(*held) == [503, 503]
 
     asyncio.run(scenario())
 
