@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,7 @@ log = logger(__name__)
 @dataclass(frozen=True)
 class Page:
     """What is known of a call: its terms, what was said, how it ended (None: it has not), how often it came
-    back, the time at which it began (None: nobody wrote it down), the dollars that it took, and the seconds
-    since its last event."""
+    back, the time at which it began (None: nobody wrote it down), and the dollars that it took."""
 
     terms: Terms
     entries: tuple[Entry, ...]
@@ -44,7 +43,6 @@ class Page:
     turns: int = 0
     began: float | None = None
     dollars: float = 0.0
-    age: float = 0.0
 
 
 def page_of(lines: Iterable[str]) -> Page:
@@ -113,8 +111,7 @@ class Callbook:
         written.wait(1.0)
         try:
             with open(self._file(call_sid), encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-                age = time.time() - os.fstat(file.fileno()).st_mtime
-                return replace(page_of(file.read(BIG).splitlines()), age=age)
+                return page_of(file.read(BIG).splitlines())
         except OSError:
             return None
 

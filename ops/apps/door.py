@@ -20,6 +20,7 @@ HERE = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?", re.IGNORECASE)
 FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
 BODY_LIMIT = 64 * 1024
 HOUR = 3600.0  # seconds
+LEEWAY = 60.0
 MISFIT = "the signature does not fit"
 
 
@@ -68,10 +69,11 @@ class Door:
         """The path of the media stream: the one, or the one of this bridge among several."""
         return f"/call{self._suffix}"
 
-    def resume_url(self) -> str:
-        """Where Twilio asks what to do when a stream ended and its call did not; the fragment, which is
-        neither sent nor signed, makes it ask again when nobody answers at once."""
-        return f"{self.origin}/resume{self._suffix}#rc=4&rp=ct,rt,5xx"
+    def resume_url(self, now: float) -> str:
+        """Where Twilio asks what to do when a stream ended and its call did not, and when it was told so, in
+        unix time; the fragment, which is neither sent nor signed, makes it ask again when nobody answers at
+        once."""
+        return f"{self.origin}/resume{self._suffix}?asked={int(now)}#rc=4&rp=ct,rt,5xx"
 
     @property
     def _suffix(self) -> str:
@@ -151,6 +153,12 @@ def _pairs(body: bytes) -> tuple[list[tuple[str, str]], str]:
         return parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=200), ""
     except ValueError as problem:
         return [], f"not a form: {problem}"
+
+
+def in_time(asked: str, now: float, lasts: float) -> bool:
+    """Whether a resume webhook's address is of now, and not of a call that must long be over; its clock may
+    have been another machine's."""
+    return re.fullmatch(r"[0-9]{1,12}", asked) is not None and -LEEWAY <= now - int(asked) <= lasts + LEEWAY
 
 
 def is_local(peer: str, host: str, headers: Mapping[str, str]) -> bool:

@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from ops.apps.carriage import gone
-from ops.apps.door import BODY_LIMIT, Refusal, Webhook
+from ops.apps.door import BODY_LIMIT, Refusal, Webhook, in_time
 from ops.apps.tickets import SOON, Terms
 from ops.journal import write as journal
 from ops.journal.hops import Hop
@@ -83,16 +83,17 @@ class Webhooks:
         webhook = await self._webhook(request)
         if isinstance(webhook, Refusal):
             return self._refuse(request, webhook)
-        sid = webhook.call_sid
+        sid, longest = webhook.call_sid, bridge.settings.max_seconds_per_call
         with journal.bound(call_sid=sid):
+            if not in_time(request.query_params.get("asked", ""), time.time(), longest):
+                return self._refuse(request, Refusal(403, "no call lasts so long: it is a captured request"))
             live = bridge.live.get(sid)
             if live is not None and (await live.standing()).reason is not None:  # about to be closed
                 await gone(live)
             page = await bridge.book.read(sid)
-            if page is not None and page.age > bridge.settings.max_seconds_per_call:
-                return self._refuse(request, Refusal(403, "no call lasts so long: it is a captured request"))
-            if page is not None and page.ended is not None:
-                log.info("call.let-go", f"The call ends: {page.ended}.")
+            ended = page.ended if page is not None else None
+            if ended is not None or sid in bridge.ended:  # known also where the disk takes no rows
+                log.info("call.let-go", f"The call ends: {ended or 'it is over'}.")
                 return _xml(twilio.hang_up())
             # Who leaves or is full takes back its own calls, and no others.
             unknown = page is None and (bridge.draining or bridge.full(sid))
@@ -104,14 +105,14 @@ class Webhooks:
             return self._stream(sid, page.terms if page else self._terms(webhook, request), resumed=True)
 
     def _stream(self, sid: str, terms: Terms, *, resumed: bool = False, probe: bool = False) -> Response:
-        now = time.monotonic()
-        ticket = self._bridge.tickets.issue(sid, now, terms, resumed=resumed, probe=probe)
-        assert self._bridge.door.origin
+        door = self._bridge.door
+        ticket = self._bridge.tickets.issue(sid, time.monotonic(), terms, resumed=resumed, probe=probe)
+        assert door.origin
         text = twilio.connect_stream(
-            self._bridge.door.stream_url(), {"ticket": ticket},
-            callback=f"{self._bridge.door.origin}/stream-status", then=self._bridge.door.resume_url(),
+            door.stream_url(), {"ticket": ticket},
+            callback=f"{door.origin}/stream-status", then=door.resume_url(time.time()),
         )  # fmt: skip
-        log.hop(Hop.TWIML, "TwiML with a media stream.", url=self._bridge.door.stream_url())
+        log.hop(Hop.TWIML, "TwiML with a media stream.", url=door.stream_url())
         return _xml(text)
 
     def _terms(self, webhook: Webhook, request: Request) -> Terms:

@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -99,6 +100,7 @@ class Bridge:
         return f"http://127.0.0.1:{self.port}"
 
     async def webhook(self, call_sid: str, path: str = "/twiml", **form: str) -> httpx.Response:
+        path += f"?asked={int(time.time())}" if path == "/resume" else ""
         fields = {"CallSid": call_sid, "AccountSid": self.account, **form}
         signature = wire.sign(self.token, self.origin + path, fields)
         async with httpx.AsyncClient(trust_env=False, verify=False) as http:

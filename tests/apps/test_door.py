@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from ops.apps.door import Door, Refusal, Webhook, is_local
+from ops.apps.door import Door, Refusal, Webhook, in_time, is_local
 from ops.vendors.twilio import wire
 
 ACCOUNT, TOKEN, CALL = "AC" + secrets.token_hex(16), secrets.token_hex(16), "CA" + secrets.token_hex(16)
@@ -203,6 +203,34 @@ def test_loopback_streams_use_ws() -> None:
     """The stream's scheme follows the public URL's."""
     assert door(origin="http://127.0.0.1:8103").stream_url() == "ws://127.0.0.1:8103/call"
     assert door().stream_url() == "wss://voice.example.com/call"
+
+
+@pytest.mark.parametrize(
+    ("asked", "good"),
+    [
+        ("10000", True),
+        ("9941", True),
+        ("6341", True),
+        ("6339", False),
+        ("10061", False),
+        ("", False),
+        ("-1", False),
+        ("1e4", False),
+        (" 10000", False),
+        ("10000\n", False),
+        ("\u0661\u0660\u0660\u0660\u0660", False),
+        ("9" * 5000, False),
+    ],
+)
+def test_a_resume_webhook_is_good_as_long_as_a_call(asked: str, good: bool) -> None:
+    """An hour and a minute, or a minute ahead of our clock; what is no plain number never was."""
+    assert in_time(asked, 10_000.5, 3600) is good
+
+
+def test_the_resume_webhook_tells_when_it_was_given() -> None:
+    """In what is signed, before the overrides that are not."""
+    assert door().resume_url(12.7) == f"{ORIGIN}/resume?asked=12#rc=4&rp=ct,rt,5xx"
+    assert door(name="blue").resume_url(12.7) == f"{ORIGIN}/resume/blue?asked=12#rc=4&rp=ct,rt,5xx"
 
 
 def test_the_cap_of_signed_calls_slides_with_the_hour() -> None:

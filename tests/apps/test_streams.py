@@ -284,6 +284,24 @@ def test_a_stream_tells_what_a_tool_of_the_one_before_returned(
     run(scenario)
 
 
+def test_an_end_is_known_without_the_disk(root: Path) -> None:
+    """Where no row could be written, a call whose end this bridge has seen is let go, too."""
+    (root / "logs/run").mkdir(parents=True)
+    (root / "logs/run/calls").write_text("no folder")
+
+    async def scenario() -> None:
+        async with inside(root) as one:
+            over = new_call()
+            async with one.talking(over) as phone:
+                await phone.send('{"event":"stop"}')
+                await close_code(phone)
+            assert one.bridge.book.failing
+            answer = ElementTree.fromstring((await one.webhook(over, "/resume")).text)
+            assert [child.tag for child in answer] == ["Hangup"]
+
+    run(scenario)
+
+
 def test_one_call_may_have_settings_of_its_own(root: Path) -> None:
     """The query of the signed webhook sets voice and instructions for its call, and whether the agent greets."""
 
