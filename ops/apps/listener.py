@@ -2,7 +2,8 @@
 
 A request's headers must be complete within five seconds. Of the connections of one address that are
 slow to show a whole request, only so many are kept, the newest, and of all addresses so many more;
-those that are quick do not count at all, so many calls through one tunnel do no harm.
+those that are quick do not count at all, so many calls through one tunnel do no harm. Who asks and does
+not read the answers is closed, too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEADERS_WITHIN = 5.0  # seconds
+READS_WITHIN = 5.0  # seconds in which whoever asks has read the answers
 MEDIA_PATH = "/call"  # behind a proxy with a bridge's name: /call/NAME
 QUICK = 1.0  # seconds in which a connection is not called slow
 ADDRESSES = 25  # of which the slow connections may all be kept
@@ -63,7 +65,8 @@ class Strangers:
 class Listener(H11Protocol):
     """uvicorn's protocol, watched until each request is whole."""
 
-    strangers: Strangers  # of the class that `listener` makes, like the next
+    strangers: Strangers  # of the class that `listener` makes, like the next three
+    refused: Callable[[str, str], None]
     take: Take | None
     media_path: str
 
@@ -72,6 +75,8 @@ class Listener(H11Protocol):
         peer = transport.get_extra_info("peername")
         self._address = str(peer[0]) if isinstance(peer, tuple) else "?"
         self._watch: asyncio.TimerHandle | None = self.loop.call_later(QUICK, self._is_slow)
+        self._unread: asyncio.TimerHandle | None = None
+        transport.set_write_buffer_limits(high=0)  # so that we are told of each answer that is not taken
 
     def data_received(self, data: bytes) -> None:
         if self._watch is None and not self._whole:
@@ -105,6 +110,23 @@ class Listener(H11Protocol):
         if self._whole or asks_for_a_stream:
             self._known()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(READS_WITHIN, self._is_deaf)
+
+    def resume_writing(self) -> None:
+        self._is_read()
+        super().resume_writing()
+
+    def _is_deaf(self) -> None:
+        self.refused(self._address, f"no answer was read within {READS_WITHIN:g} s")
+        self.transport.abort()
+
+    def _is_read(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
     def send_400_response(self, msg: str) -> None:
         """What came is no HTTP: no other answer may follow this one, nor this one another."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
@@ -115,7 +137,11 @@ class Listener(H11Protocol):
             self.cycle.disconnected = True
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        if self.flow.write_paused:  # no caller: its stream would begin with a buffer that is full
+            self._is_deaf()
+            return
         if self.take is None or not is_media(self.scope["raw_path"], self.media_path):
+            self.transport.set_write_buffer_limits()
             super().handle_websocket_upgrade(event)
             return
         self.connections.discard(self)
@@ -125,6 +151,7 @@ class Listener(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._known()
+        self._is_read()
         super().connection_lost(exc)
 
     def _known(self) -> None:
@@ -142,5 +169,10 @@ def listener(
 ) -> type[Any]:
     """The protocol class for one server; `refused(address, reason)` hears of every connection dropped, and
     `take` gets those that ask for the media stream (left out, they go the way of every request)."""
-    strangers, taken = Strangers(per_address, refused), staticmethod(take) if take else None
-    return type("Listener", (Listener,), {"strangers": strangers, "take": taken, "media_path": media_path})
+    bound = {
+        "strangers": Strangers(per_address, refused),
+        "refused": staticmethod(refused),
+        "take": staticmethod(take) if take else None,
+        "media_path": media_path,
+    }
+    return type("Listener", (Listener,), bound)

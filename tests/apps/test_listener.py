@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import secrets
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -162,6 +164,93 @@ def test_nobody_is_slow_for_a_loop_that_was(root: Path, monkeypatch: pytest.Monk
             for caller in callers:
                 with caller:
                     assert b" 200 " in await asyncio.to_thread(caller.recv, 1000)
+
+    run(scenario)
+
+
+def _asking(port: int) -> socket.socket:
+    """From a socket that takes in next to nothing."""
+    peer = socket.socket()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    peer.connect(("127.0.0.1", port))
+    peer.setblocking(False)
+    return peer
+
+
+async def _served(one: Inside) -> Any:
+    """The bridge's side of the only connection, which sends no more than it must."""
+    async with asyncio.timeout(20):
+        while not one.server.server_state.connections:
+            await asyncio.sleep(0.01)
+    (connection,) = one.server.server_state.connections
+    sending = connection.transport.get_extra_info("socket")  # type: ignore[union-attr]
+    sending.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    return connection
+
+
+@pytest.mark.parametrize("times", [150, 50_000], ids=["less than a buffer", "more than all buffers"])
+def test_who_does_not_read_is_not_waited_for(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, times: int
+) -> None:
+    """A peer that asks and asks and takes no answer is closed in time."""
+    monkeypatch.setattr("ops.apps.listener.READS_WITHIN", 0.3)
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        async with inside(root) as one:
+            with _asking(one.port) as deaf:
+                await _served(one)
+                sending = loop.create_task(loop.sock_sendall(deaf, HEALTH * times))
+                async with asyncio.timeout(10):
+                    while one.server.server_state.connections:
+                        await asyncio.sleep(0.01)
+                await asyncio.gather(sending, return_exceptions=True)
+        assert caplog.text.count("no answer was read within") == 1
+
+    run(scenario)
+
+
+def test_who_reads_late_stays(root: Path) -> None:
+    """Once the answers are read the time for them is over."""
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        async with inside(root) as one:
+            with _asking(one.port) as slow:
+                connection = await _served(one)
+                sending = loop.create_task(loop.sock_sendall(slow, HEALTH * 150))
+                async with asyncio.timeout(20):
+                    while connection._unread is None:
+                        await asyncio.sleep(0.01)
+                    answers = 0
+                    while answers < 150:
+                        answers += (await loop.sock_recv(slow, 100)).count(b"}")
+                    await sending
+                assert connection._unread is None
+                assert not connection.transport.is_closing()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("path", ["/call", "/nothing"])
+def test_who_does_not_read_gets_no_stream(root: Path, caplog: pytest.LogCaptureFixture, path: str) -> None:
+    """A handshake behind answers that nobody has taken is closed at once: nobody would read what it is told."""
+    upgrade = HEALTH.replace(b"/health", path.encode())[:-2] + (
+        b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: %b\r\n\r\n" % base64.b64encode(secrets.token_bytes(16))
+    )
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        async with inside(root) as one:
+            with _asking(one.port) as deaf:
+                connection = await _served(one)
+                connection.pause_writing()
+                await loop.sock_sendall(deaf, upgrade)
+                async with asyncio.timeout(3):
+                    while not connection.transport.is_closing():
+                        await asyncio.sleep(0.01)
+        assert "no answer was read within" in caplog.text
 
     run(scenario)
 
