@@ -11,12 +11,13 @@ from bisect import bisect_right
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from ops.vendors.twilio import spelling, wire
 
 CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}")
 HERE = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?", re.IGNORECASE)
+HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9-]+(\.[a-z0-9-]+)*(:[0-9]{1,5})?", re.IGNORECASE)
 FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
 BODY_LIMIT = 64 * 1024
 HOUR = 3600.0  # seconds
@@ -80,10 +81,17 @@ class Door:
         return f"/{self.name}" if self.name else ""
 
     def webhook(
-        self, path: str, query: str, content_type: str, body: bytes, signatures: Sequence[str]
+        self,
+        path: str,
+        query: str,
+        content_type: str,
+        body: bytes,
+        signatures: Sequence[str],
+        hosts: Sequence[str] = (),
     ) -> Webhook | Refusal:
         """A webhook's form, or why it is refused. Every refusal looks the same from outside, and comes after
-        the same work: its time does not tell what was wrong."""
+        the same work: its time does not tell what was wrong. The hosts that the request names are for the
+        explanation alone."""
         if self.origin is None:
             return Refusal(503, "the public URL is not known yet")
         pairs, unreadable = _pairs(body)
@@ -97,7 +105,7 @@ class Door:
         if len(form) != len(pairs):  # the signature's text has no delimiters: repeated names can be re-split
             return Refusal(403, "a parameter is repeated")
         if not fits:
-            return Refusal(403, MISFIT, partial(self._misfit, url, form, signatures))
+            return Refusal(403, MISFIT, partial(self._misfit, url, form, signatures, hosts))
         if form.get("AccountSid") != self.account_sid:
             return Refusal(403, "signed, but of another account")
         if not CALL_SID.fullmatch(form.get("CallSid", "")):
@@ -113,19 +121,25 @@ class Door:
             return Refusal(403, MISFIT, partial(self._misfit, url, {}, signatures))
         return None
 
-    def _misfit(self, url: str, form: Mapping[str, str], signatures: Sequence[str]) -> Explanation:
+    def _misfit(
+        self, url: str, form: Mapping[str, str], signatures: Sequence[str], hosts: Sequence[str] = ()
+    ) -> Explanation:
         """Why a signature does not fit: for our log, which spelling of the URL it does fit, if any. All are
         tried, whichever fits: who asks meanwhile cannot feel it."""
         if len(signatures) != 1:
             return f"expected one signature, got {len(signatures)}"
         found: spelling.Variant | None = None
-        for variant in spelling.variants(url, websocket=url.startswith("ws")):
+        others = [host for host in hosts if _is_host(host)][:2]  # they are a stranger's
+        for variant in spelling.variants(url, hosts=others, websocket=url.startswith("ws")):
             yield
             fits = spelling.explain(self.token, form, signatures[0][:200], (variant,))
             found = found or fits
         if found is None:
             return f"the signature does not fit {url} in any spelling: another token, or another form"
-        return f"the signature fits {found.url} ({found.difference}), not {url}: correct PUBLIC_URL"
+        fix = "correct PUBLIC_URL"
+        if urlsplit(found.url).hostname != urlsplit(url).hostname:
+            fix = f"the number points at another address, or {fix}"
+        return f"the signature fits {found.url} ({found.difference}), not {url}: {fix}"
 
     def admit(self, call_sid: str, now: float) -> bool:
         """Whether one more signed call fits into this hour's cap. One that is asked for again counts once: a
@@ -145,6 +159,10 @@ class Door:
     def began(self, call_sid: str) -> None:
         """The call has its stream: whoever asks for it again is refused, and nothing counts."""
         self._asked.pop(call_sid, None)
+
+
+def _is_host(text: str) -> bool:
+    return HOST.fullmatch(text) is not None and int(text.partition(":")[2] or 0) < 1 << 16
 
 
 def _pairs(body: bytes) -> tuple[list[tuple[str, str]], str]:

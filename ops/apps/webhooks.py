@@ -166,6 +166,7 @@ class Webhooks:
                 request.headers.get("content-type", ""),
                 bytes(body),
                 request.headers.getlist("x-twilio-signature"),
+                [request.headers.get(name, "") for name in ("x-forwarded-host", "host")],
             )
         except Exception as problem:  # whatever cannot be checked does not come in
             log.exception("door.failed", "A webhook could not be checked.")

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from ops.apps.door import Door, Refusal, Webhook, in_time, is_local
+from ops.apps.door import MISFIT, Door, Refusal, Webhook, in_time, is_local
 from ops.vendors.twilio import wire
 
 ACCOUNT, TOKEN, CALL = "AC" + secrets.token_hex(16), secrets.token_hex(16), "CA" + secrets.token_hex(16)
@@ -173,6 +173,58 @@ def test_the_load_of_an_explanation_does_not_tell_what_it_found(monkeypatch: pyt
     ):
         count, told = explained(url)
         assert (count, difference in told) == (all_of_them, True), told
+
+
+def explained(url: str, *hosts: str) -> str:
+    """What the log says of a webhook that was signed for a URL and names hosts."""
+    signature = wire.sign(TOKEN, url, FORM)
+    refusal = door().webhook("/twiml", "", KIND, urlencode(FORM).encode(), [signature], hosts)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.status, refusal.reason) == (403, MISFIT)
+    assert refusal.explain is not None
+    steps = refusal.explain()
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return str(end.value)
+
+
+def test_a_signature_for_the_host_that_was_asked_is_explained() -> None:
+    """A number that still points at an old tunnel: refused, and the log says for which host it was signed."""
+    url = "https://old.example.com/twiml"
+    assert "in any spelling" in explained(url)
+    for hosts in (
+        ("old.example.com",),
+        ("", "old.example.com"),
+        ("proxy.example.com:8080", "old.example.com"),
+    ):
+        told = explained(url, *hosts)
+        assert f"fits {url} (host old.example.com in place of voice.example.com), not {ORIGIN}/twiml" in told
+        assert told.endswith("the number points at another address, or correct PUBLIC_URL")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "old.example.com/x",
+        "x@old.example.com",
+        "old.example.com\n",
+        "[",
+        "old.example.com:",
+        "old.example.com:x",
+        "voice.example.com:99999",
+        "old..example.com",
+        "a" * 254,
+        "\u043eld.example.com",
+    ],
+)
+def test_what_is_no_host_explains_nothing(host: str) -> None:
+    """It is a stranger's text: only a plain host gets into the explanation, of two at most."""
+    assert "in any spelling" in explained(f"https://{host}/twiml", host)
+    assert "in any spelling" in explained(
+        "https://c.example.com/twiml", "a.example.com", "b.example.com", "c.example.com"
+    )
 
 
 def test_upgrades_are_signed_for_the_stream_url() -> None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode
 
+import pytest
+
 from ops.vendors.twilio import wire
 from tests.apps.inside import inside, run
 from tests.apps.test_bridge import Bridge, new_call
@@ -200,6 +202,27 @@ def test_no_forgery_comes_in(root: Path) -> None:
             assert (await ask(one, Forgery(form, chunked=True, host="[").bytes(one)))[0] == 200
             assert one.model.connections == 0
             assert (await one.health()).json()["live_calls"] == 0
+
+    run(scenario)
+
+
+def test_the_log_says_for_which_host_it_was_signed(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A number that points at an address of before: whoever stands between names the host either way."""
+
+    async def scenario() -> None:
+        async with inside(root) as one:
+            form, url = {"CallSid": new_call(), "AccountSid": one.account}, "https://old.example/twiml"
+            forwarded = [("X-Forwarded-Host", "old.example")]
+            for forged in (
+                Forgery(form, signed_url=url, host="old.example"),
+                Forgery(form, signed_url=url, headers=forwarded),
+            ):
+                caplog.clear()
+                one.bridge._explains_at = 0.0
+                assert await ask(one, forged.bytes(one)) == (403, b"")
+                assert one.bridge._explaining is not None
+                await one.bridge._explaining
+                assert "the number points at another address" in caplog.text
 
     run(scenario)
 
