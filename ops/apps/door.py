@@ -16,6 +16,12 @@ from urllib.parse import parse_qsl, urlsplit
 from ops.vendors.twilio import spelling, wire
 
 CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}")
+_PARTY = re.compile(r"\+[0-9]{1,20}|[^+].*|", re.DOTALL)  # a number, or else: anonymous, sip:…, client:…
+_WORD = re.compile(r"[a-z-]{1,40}")
+# What is signed has no delimiters: with these shapes no field holds another one's name and value.
+SHAPES = dict.fromkeys(("From", "To", "Called", "Caller"), _PARTY) | dict.fromkeys(
+    ("CallStatus", "Direction", "StreamEvent"), _WORD
+)
 HERE = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?", re.IGNORECASE)
 HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9-]+(\.[a-z0-9-]+)*(:[0-9]{1,5})?", re.IGNORECASE)
 FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
@@ -110,6 +116,8 @@ class Door:
             return Refusal(403, "signed, but of another account")
         if not CALL_SID.fullmatch(form.get("CallSid", "")):
             return Refusal(403, "signed, but without a CallSid")
+        if odd := [name for name in SHAPES.keys() & form.keys() if not SHAPES[name].fullmatch(form[name])]:
+            return Refusal(403, f"signed, but {min(odd)} is none: the form may have been split anew")
         return Webhook(form["CallSid"], form)
 
     def upgrade(self, signatures: Sequence[str]) -> Refusal | None:

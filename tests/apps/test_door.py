@@ -54,6 +54,15 @@ def test_a_rightly_signed_form_comes_in() -> None:
     assert isinstance(ask(url="https://voice.example.com:443/twiml"), Webhook)
 
 
+@pytest.mark.parametrize(
+    "party", ["anonymous", "", "sip:+12025550142@example.com", "client:ann", "266696687", "+1"]
+)
+def test_who_calls_need_not_have_a_number(party: str) -> None:
+    """Only what begins as a number must be one."""
+    form = FORM | {"From": party, "Direction": "outbound-api", "StreamEvent": "stream-started"}
+    assert ask(form) == Webhook(CALL, form)
+
+
 FORGERIES = {
     "no signature": {"signatures": []},
     "empty signature": {"signatures": [""]},
@@ -86,6 +95,16 @@ FORGERIES = {
     "no CallSid": {"form": {"AccountSid": ACCOUNT}},
     "CallSid with a path in it": {"form": FORM | {"CallSid": "CA/../../etc/passwd"}},
     "CallSid with a newline": {"form": FORM | {"CallSid": CALL + "\n"}},
+    "re-split: caller swallows the called": {
+        "form": FORM | {"From": "+12025550142To+12025550100"},
+        "signed_form": FORM | {"To": "+12025550100"},
+    },
+    "a number with letters": {"form": FORM | {"To": "+1202555x"}},
+    "a number that is too long": {"form": FORM | {"Called": "+" + "1" * 21}},
+    "a number with a newline": {"form": FORM | {"Caller": "+12025550142\n"}},
+    "a status with more in it": {"form": FORM | {"CallStatus": "ringingDirectioninbound"}},
+    "a direction in capitals": {"form": FORM | {"Direction": "Inbound"}},
+    "an event that is empty": {"form": FORM | {"StreamEvent": ""}},
     "JSON": {"kind": "application/json", "body": b'{"CallSid":"x"}'},
     "multipart": {"kind": "multipart/form-data; boundary=x"},
     "no content type": {"kind": ""},

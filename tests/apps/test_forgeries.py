@@ -123,6 +123,10 @@ def forgeries(one: Bridge) -> dict[str, Forgery]:
             {"AccountSid": one.account + "B2", "A": "1", **{k: form[k] for k in ("CallSid", "From", "To")}},
             signed_form=form,
         ),
+        "a caller that swallows the one called": Forgery(
+            {k: v for k, v in form.items() if k != "To"} | {"From": form["From"] + "To" + form["To"]},
+            signed_form=form,
+        ),
         "a parameter moved into the path": Forgery({}, path=f"/twimlAccountSid{one.account}", signed_form={}),
         "a value trimmed": Forgery(form | {"A": "1"}, signed_form=form | {"A": "1 "}),
         "JSON without a hash": Forgery(form, body=text, content_type=json_type, signed_form={}),

@@ -108,6 +108,13 @@ def however_many(text: str, *, max_num_fields: int, **options: Any) -> list[tupl
     return parse_qsl(text, **options)
 
 
+async def split_anew(one: Inside) -> bool:
+    """The one called is a part of the caller: with no delimiters in what is signed, that is signed, too."""
+    form = form_of(one, To="+12025550100")
+    kept = {name: value for name, value in form.items() if name != "To"}
+    return await answered(one, Forgery(kept | {"From": form["From"] + "To" + form["To"]}, signed_form=form))
+
+
 async def of_another_type(one: Inside) -> bool:
     return await answered(one, Forgery(form_of(one), content_type="text/plain"))
 
@@ -247,6 +254,7 @@ CONTROLS = {
         signed_without_its_query, {"ops.apps.door.Door.webhook": without_query}
     ),
     "no parameter twice": Control(a_parameter_twice, {"ops.apps.door.parse_qsl": once_each}),
+    "the shapes of fields": Control(split_anew, {"ops.apps.door.SHAPES": {}}),
     "the type of a form": Control(of_another_type, {"ops.apps.door.Door.webhook": of_a_form}),
     "64 KiB of body": Control(too_long, {"ops.apps.webhooks.BODY_LIMIT": 2**30}),
     "200 fields": Control(too_many_fields, {"ops.apps.door.parse_qsl": however_many}),
