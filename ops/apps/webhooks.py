@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect, Request
@@ -18,6 +19,7 @@ from starlette.routing import Route
 
 from ops.apps.carriage import gone
 from ops.apps.door import BODY_LIMIT, Refusal, Webhook, in_time
+from ops.apps.recent import Recent
 from ops.apps.tickets import SOON, Terms
 from ops.journal import write as journal
 from ops.journal.hops import Hop
@@ -30,6 +32,15 @@ BODY_WITHIN = 5.0  # seconds for a webhook's body
 BUSY = "All lines are busy right now. Please call again in a few minutes."
 SORRY = "I am sorry, something went wrong on our side. Please call again."
 RESUMES = 5  # times that one call is taken up again
+HEARD = 10_000  # status callbacks that are remembered: a repeated one is written down once
+NEWS = (
+    "CallSid",
+    "StreamSid",
+    "StreamEvent",
+    "StreamError",
+    "CallStatus",
+    "SequenceNumber",
+)  # tell two apart
 OVER = frozenset({"completed", "failed", "canceled", "busy", "no-answer"})
 
 log = journal.logger(__name__)
@@ -40,6 +51,7 @@ class Webhooks:
 
     def __init__(self, bridge: Switchboard) -> None:
         self._bridge = bridge
+        self._heard = Recent(HEARD)
 
     def routes(self) -> list[Route]:
         """All of them."""
@@ -134,14 +146,11 @@ class Webhooks:
             return self._refuse(request, webhook)
         form, sid = webhook.form, webhook.call_sid
         with journal.bound(call_sid=sid):
-            if "StreamEvent" in form:
-                level = "WARNING" if form["StreamEvent"] == "stream-error" else "INFO"
-                fields = {"stream_event": form["StreamEvent"], "error": form.get("StreamError")}
-                log.at(level, "stream.status", form["StreamEvent"], **fields)
-            else:
-                log.info("call.status", form.get("CallStatus", ""), sequence=form.get("SequenceNumber"))
-                if form.get("CallStatus") in OVER:
-                    self._bridge.over(sid)
+            if (news := "\n".join(form.get(name, "") for name in NEWS)) not in self._heard:
+                self._heard.add(news)
+                _write_down(form)
+            if "StreamEvent" not in form and form.get("CallStatus") in OVER:
+                self._bridge.over(sid)
         return Response(status_code=204)
 
     async def _webhook(self, request: Request) -> Webhook | Refusal:
@@ -177,6 +186,15 @@ class Webhooks:
         self._bridge.refuse(peer, refusal, request.scope["path"])
         closed = {"Connection": "close"}  # what else it would send is not waited for
         return PlainTextResponse("", refusal.status, closed)
+
+
+def _write_down(form: Mapping[str, str]) -> None:
+    if "StreamEvent" in form:
+        level = "WARNING" if form["StreamEvent"] == "stream-error" else "INFO"
+        fields = {"stream_event": form["StreamEvent"], "error": form.get("StreamError")}
+        log.at(level, "stream.status", form["StreamEvent"], **fields)
+    else:
+        log.info("call.status", form.get("CallStatus", ""), sequence=form.get("SequenceNumber"))
 
 
 def _smuggled(request: Request) -> bool:

@@ -258,6 +258,30 @@ def test_what_was_right_once_is_not_right_for_ever(root: Path) -> None:
     run(scenario)
 
 
+def test_news_that_come_again_are_written_down_once(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A captured status fills no disk; another stream's start, and another status, are news."""
+
+    async def scenario() -> None:
+        async with inside(root) as one:
+            form = {"CallSid": new_call(), "AccountSid": one.account}
+            stream = {"StreamSid": "MZ1", "StreamEvent": "stream-started"}
+            news = (
+                ("/stream-status", stream),
+                ("/stream-status", stream | {"StreamSid": "MZ2"}),
+                ("/stream-status", stream | {"StreamEvent": "stream-stopped"}),
+                ("/status", {"CallStatus": "ringing", "SequenceNumber": "0"}),
+                ("/status", {"CallStatus": "in-progress", "SequenceNumber": "1"}),
+            )
+            with caplog.at_level("INFO"):
+                for _ in range(20):
+                    for path, fields in news:
+                        assert (await ask(one, Forgery(form | fields, path=path).bytes(one)))[0] == 204
+        events = [getattr(record, "event", "") for record in caplog.records]
+        assert (events.count("stream.status"), events.count("call.status")) == (3, 2)
+
+    run(scenario)
+
+
 def test_twiml_is_written_by_a_library(root: Path) -> None:
     """A caller's number that would write TwiML of its own changes nothing of it."""
 
