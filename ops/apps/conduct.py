@@ -212,11 +212,10 @@ class Conduct:
 
     def _ask_again(self, now: float) -> list[Action]:
         """Ask for the answer to the caller's last words; where they are not known, for the words."""
-        spoken = isinstance(
-            self._dialogue.last, Said
-        )  # a tool's result, and a greeting, need no words of theirs
-        unknown = spoken and not any(entry.text for entry in self._dialogue.unanswered)
-        return self._ask(now, SAY_AGAIN if unknown else None)
+        if not isinstance(self._dialogue.last, Said):  # a greeting, or a tool's result: no words are needed
+            return self._ask(now)
+        known = any(entry.text for entry in self._dialogue.unanswered)
+        return self._ask(now, None if known else SAY_AGAIN)
 
     def _ask(self, now: float, instructions: str | None = None) -> list[Action]:
         """Ask for an answer, now or as soon as that is possible; while the caller speaks, the end of the turn

@@ -33,14 +33,8 @@ BUSY = "All lines are busy right now. Please call again in a few minutes."
 SORRY = "I am sorry, something went wrong on our side. Please call again."
 RESUMES = 5  # times that one call is taken up again
 HEARD = 10_000  # status callbacks that are remembered: a repeated one is written down once
-NEWS = (
-    "CallSid",
-    "StreamSid",
-    "StreamEvent",
-    "StreamError",
-    "CallStatus",
-    "SequenceNumber",
-)  # tell two apart
+# What tells two of them apart.
+NEWS = ("CallSid", "StreamSid", "StreamEvent", "StreamError", "CallStatus", "SequenceNumber")
 OVER = frozenset({"completed", "failed", "canceled", "busy", "no-answer"})
 
 log = journal.logger(__name__)
