@@ -284,8 +284,9 @@ def notes(result: Result) -> list[str]:
         "seconds of the audio, up to 97 kB more.",
         "Frames of the load that leave more than 10 ms late are counted, and shown beside the use of its "
         "core: times count from when a frame really left, so that lateness is not in them. Where more than "
-        "1 % are late, or the core is full (medians), a level is neither held nor missed: the limit found "
-        "is the load's own. Who waited for a core was disturbed by others.",
+        "1 % are late (median), a level is neither held nor missed: the limit found is the load's own. So it "
+        "is where a level was not held and the core was full: that can only add to the times. Who waited for "
+        "a core was disturbed by others.",
     ]
     if result.churn:
         found.append(MADE_ITSELF)

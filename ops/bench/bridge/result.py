@@ -144,16 +144,21 @@ def held(runs: Sequence[Run], floor: Sequence[Run]) -> bool:
     """Whether a level was carried, by a load on its pace: nothing lost, and the median p99 less than 20 ms
     above the floor's."""
     added_ms = added(runs, floor)
-    if added_ms is None or not on_pace(runs):
+    if added_ms is None or not in_time(runs):
         return False
     return added_ms < ADDED_MS and not any(run.window.lost for run in runs)
 
 
+def in_time(runs: Sequence[Run]) -> bool:
+    """Whether the load kept its own clock in the median run: what it was too late for was not asked of the
+    bridge."""
+    return median(run.window.late for run in runs) <= ON_PACE
+
+
 def on_pace(runs: Sequence[Run]) -> bool:
-    """Whether the load kept its own clock in the median run, with some of its core to spare: what it was too
-    late for says nothing of the bridge, neither good nor bad."""
-    late = median(run.window.late for run in runs)
-    return late <= ON_PACE and median(run.load_cpu for run in runs) <= FULL
+    """Likewise, and with some of its core to spare: else a bad time may be the load's own. A good one is not:
+    a full core can only add to it."""
+    return in_time(runs) and median(run.load_cpu for run in runs) <= FULL
 
 
 def added(runs: Sequence[Run], floor: Sequence[Run]) -> float | None:
