@@ -24,6 +24,7 @@ class Fault:
     says: dict[str, Any] = field(default_factory=lambda: ASK)
     hears: tuple[str, ...] = (ANSWER,)  # one of these
     lasts: bool = False  # until every call has met it: who tries again at once would meet it for another
+    spare: int = 0  # more of them than calls: a session that has just been given up may take one
     goal: tuple[str, str, float] | None = None
 
 
@@ -53,7 +54,7 @@ FAULTS = {
     "failed response": Fault("failed-response", "model.response-failed", lasts=True),
     "silent response": Fault("silent-response", "model.response-failed", lasts=True),
     "late response": Fault("slow-response", "agent.filler", {"seconds": 3}),
-    "broken event": Fault("malformed-event", "model.malformed", {"after_events": 28}),
+    "broken event": Fault("malformed-event", "model.malformed", {"after_events": 28}, spare=2),
     "unknown words": Fault("failed-transcription", "turn.answered"),
     "webhook that comes twice": Fault("webhook-twice", "turn.answered", of="twilio"),
     "late frames": Fault("stream-slow", "turn.answered", of="twilio"),

@@ -64,7 +64,7 @@ def line(tmp_path_factory: pytest.TempPathFactory, free_ports: Callable[[int], l
     stack = rig(
         root, free_ports(3), f"--rules={root / 'rules.json'}",
         TWILIO_AGENT_NUMBER=COLLEAGUE, PYTHONPATH=f"{root}:{REPOSITORY}",
-        MAX_UNAUTHENTICATED_PER_ADDRESS="1000", MAX_RETRIES_WEBSOCKET="10",
+        MAX_UNAUTHENTICATED_PER_ADDRESS="1000", RETRY_INTERVAL="1",  # the rest as users have it
     )  # fmt: skip
     with asyncio.Runner() as runner:
         one = runner.run(stack.__aenter__())
@@ -77,7 +77,7 @@ def line(tmp_path_factory: pytest.TempPathFactory, free_ports: Callable[[int], l
 async def struck(one: Rig, fault: Fault, calls: int) -> list[str]:
     """So many calls, ringing at once, each of which meets the fault."""
     where = getattr(one, fault.of)
-    await one.fault(where, fault.name, 1000 if fault.lasts else calls, **fault.numbers)
+    await one.fault(where, fault.name, 1000 if fault.lasts else calls + fault.spare, **fault.numbers)
     steps = (HOURS[0], fault.says, PATIENT)
     sids = await asyncio.gather(*(one.dial(*steps) for _ in range(calls)))
     if fault.lasts:
