@@ -85,6 +85,15 @@ async def drain(bridge: Switchboard, server: _Server) -> None:
     server.leave()
 
 
+async def leave_at_once(bridge: Switchboard, server: _Server) -> None:
+    """End every call, and leave when their sockets are closed: until then, who asks is told that we leave."""
+    for call in list(bridge.live.values()):
+        call.end("the bridge was told to stop now")
+    with suppress(TimeoutError):
+        await asyncio.wait_for(bridge.idle.wait(), LAST_WORDS)
+    server.leave()
+
+
 def _any_on_the_way(bridge: Switchboard) -> bool:
     """Whether a stream may yet come, or show its ticket: of a call that lost one, or has had none yet."""
     within = LIFE if bridge.opening else SOON  # a stream that is there already may still show an old one
@@ -113,12 +122,8 @@ async def serve(settings: Settings, given: socket.socket | None = None, orders: 
 
     def on_stop(way: str, times: int = 1) -> None:
         told[way] += times
-        if max(told.values()) > 1:
-            for call in list(bridge.live.values()):
-                call.end("the bridge was told to stop now")
-            server.leave()
-        else:
-            background.append(loop.create_task(drain(bridge, server)))
+        leaving = leave_at_once if max(told.values()) > 1 else drain
+        background.append(loop.create_task(leaving(bridge, server)))
 
     def on_orders(pipe: int) -> None:
         if came := os.read(pipe, 64):
@@ -135,8 +140,6 @@ async def serve(settings: Settings, given: socket.socket | None = None, orders: 
     log.success("service.started", f"The bridge listens on port {settings.websocket_port}.")
     try:
         await server.serve([given] if given is not None else None)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(bridge.idle.wait(), LAST_WORDS)
     finally:
         for task in background:
             task.cancel()

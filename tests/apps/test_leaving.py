@@ -238,3 +238,26 @@ def test_a_call_that_was_just_answered_has_its_stream(
             assert await asyncio.wait_for(one.process.wait(), 3) == 0
 
     asyncio.run(scenario())
+
+
+def test_who_leaves_at_once_says_so_to_the_end(root: Path, free_ports: Callable[[int], list[int]]) -> None:
+    """A second SIGTERM ends the calls. One whose phone does not take the end of its stream holds the process for a
+    moment, and until then health answers 503."""
+
+    async def scenario() -> None:
+        async with world(root, *free_ports(1)) as one:
+            caller = await call(one)
+            caller.line.cancel()
+            caller.phone.transport.pause_reading()
+            await told_to_drain(one)
+            watch = asyncio.create_task(healths(one, asyncio.Event()))
+            one.process.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(one.process.wait(), 20) == 0
+            ended = time.monotonic()
+            answers = await watch
+            print(f"{ended - answers[-1][0]:.2f} s after the last answer of {len(answers)} the process ended")
+            assert {status for _, status in answers} == {503}
+            assert ended - answers[-1][0] < 1.0
+            caller.phone.transport.abort()
+
+    asyncio.run(scenario())
