@@ -117,6 +117,7 @@ class Laned(Memory):
 
 
 VOICES = (LOUD, VOICE, QUIET, QUIET)
+SETTLES = 6  # turns of the loop: a look at the clock, the one that it puts off, the task that it starts
 
 
 def phone_says(dice: random.Random, voices: Sequence[dict[str, Any]]) -> str:
@@ -174,8 +175,11 @@ class Talk:
         self.task = self.loop.create_task(self.call.run())
 
     async def step(self) -> None:
-        """Twenty milliseconds."""
+        """Twenty milliseconds. First what is due by then happens, whatever it wakes for it: on a lane the clock is
+        looked at in other moments too, which must not bring anything forward."""
         self.loop.now += 0.02
+        for _ in range(SETTLES):
+            await asyncio.sleep(0)
         dice, upstream = self.dice, self.model
         if dice.random() < 0.99:
             self.phone.says(phone_says(dice, self.voices))
