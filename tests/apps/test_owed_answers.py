@@ -19,7 +19,6 @@ from tests.apps.conversation import (
     READY,
     SOUND,
     Line,
-    hangups,
     notes,
     sounds,
     texts,
@@ -221,19 +220,6 @@ def test_a_goodbye_that_the_model_does_not_say_is_a_recorded_one(tool: str, how:
     line.until(line.now + 7)
     left = next(index for index, action in enumerate(line.done) if isinstance(action, how))
     assert any(isinstance(action, ToPhone) for action in line.done[:left])
-
-
-def test_what_sounded_before_a_filler_is_what_the_model_is_told() -> None:
-    """The rest of the answer waits behind the recorded sentence into which the caller speaks."""
-    line = Line().up()
-    line.says("u1", "Are you open?")
-    line.event(events.ResponseCreated("r"), events.Audio("r", "i", SOUND))
-    line.until(line.now + 1.74)
-    line.event(events.Audio("r", "i", SOUND))
-    cut = line.event(events.SpeechStarted(int(line.now * 1000), "u2"))
-    (truncated,) = [json.loads(a.text) for a in cut if isinstance(a, ToModel) and "truncate" in a.text]
-    assert (truncated["item_id"], truncated["audio_end_ms"]) == ("i", 200)
-    assert not hangups(line.done)
 
 
 def test_a_greeting_that_was_lost_is_asked_for_as_a_greeting() -> None:

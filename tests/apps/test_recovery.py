@@ -253,7 +253,8 @@ def test_an_answer_that_runs_dry_is_filled() -> None:
 
 
 def test_the_rest_of_an_answer_that_nobody_heard_is_not_told_as_heard() -> None:
-    """The caller speaks into the filler, behind which the rest waits: what was heard is what sounded before."""
+    """The caller speaks into the filler, behind which the rest waits: what was heard is what sounded before, and that
+    is what the model is told."""
     line = Line().up()
     line.says("u1", "Are you open?")
     line.event(events.ResponseCreated("r"), events.Audio("r", "i", SOUND))
@@ -262,6 +263,8 @@ def test_the_rest_of_an_answer_that_nobody_heard_is_not_told_as_heard() -> None:
     cut = line.event(events.SpeechStarted(int(line.now * 1000), "u2"))
     told = [action.fields["entry"] for action in cut if isinstance(action, Remember)]
     assert [(entry["heard_ms"], entry["produced_ms"]) for entry in told if entry["id"] == "i"] == [(200, 400)]
+    (truncated,) = [json.loads(a.text) for a in cut if isinstance(a, ToModel) and "truncate" in a.text]
+    assert (truncated["item_id"], truncated["audio_end_ms"]) == ("i", 200)
 
 
 def test_who_speaks_into_an_answer_hears_no_filler() -> None:
