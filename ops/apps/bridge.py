@@ -87,6 +87,7 @@ async def drain(bridge: Switchboard, server: _Server) -> None:
 
 async def leave_at_once(bridge: Switchboard, server: _Server) -> None:
     """End every call, and leave when their sockets are closed: until then, who asks is told that we leave."""
+    bridge.draining = True  # both orders may have come in one moment
     for call in list(bridge.live.values()):
         call.end("the bridge was told to stop now")
     with suppress(TimeoutError):

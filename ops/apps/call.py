@@ -46,7 +46,8 @@ from ops.vendors.twilio import wire as phone
 
 AWAKE = 1.0  # seconds between two looks at a side that does not take what it is sent
 TOGETHER = 0.1  # seconds: all calls look whether all goes on at the same multiples of it, in one waking
-FINISHED_WITHIN = phone.BREATH  # seconds that a tool has when its stream was lost: no call is back sooner
+FINISHED_WITHIN = 0.7  # seconds that a tool has when its stream was lost: hardly a call is back sooner
+TOOL = "tool"  # the name of the tasks that run one
 WRITTEN_WITHIN = 1.0  # seconds that a tool waits for the disk
 STRAINED = 5.0  # seconds in which a phone that takes nothing must begin to
 DIALLED = "The call to my colleague is over. Goodbye."  # said also where the colleague does not answer
@@ -189,7 +190,7 @@ class Call:
             case CloseModel():
                 self._close_model()
             case RunTool():
-                self._start(self._run_tool, action)
+                self._start(self._run_tool, action).set_name(TOOL)
             case Transfer(number):
                 self._start(self._transfer, number)
             case Hangup():
@@ -436,11 +437,9 @@ class Call:
         self._write_down(self._session.summary(self._loop.time()))
 
     async def _let_tools_finish(self) -> None:
-        """Until nothing runs any more, or the call may be back."""
-        if self._dialling is not None:
-            self._dialling.cancel()
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks), timeout=FINISHED_WITHIN)
+        """Until none runs any more, or the call may be back."""
+        if running := [task for task in self._tasks if task.get_name() == TOOL]:
+            await asyncio.wait(running, timeout=FINISHED_WITHIN)
 
     def _write_down(self, note: Note) -> None:
         fields = {**self._names, **note.fields}

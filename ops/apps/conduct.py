@@ -48,6 +48,9 @@ GO_ON = (
 )
 CUT = "The caller interrupted your last answer and has heard of it only: {heard!r}"
 REPEAT = "The line broke while you spoke, so the caller has not heard all of this. Say it again: {said}"
+STAYED = (
+    "The call goes on: the caller has something to add. Answer, and call hang_up again when they are done."
+)
 BEHEADED = (
     "The line broke while the caller spoke for long: of what you hear from them next, the beginning is "
     "missing. Ask for it if you need it."
@@ -376,7 +379,12 @@ class Conduct:
         said = self._say_line("agent-moment", now)
         self._next_filler = now + FILLER_AGAIN
         note = Note("WARNING", Hop.FILLED, "No answer yet: a recorded sentence fills the silence.")
-        return [note, Measure("fillers"), *said, *([] if self._under_way else self._ask(now))]
+        return [
+            note,
+            Measure("fillers"),
+            *said,
+            *([] if self._under_way else self._take_up(now, first=False)),
+        ]
 
     @property
     def _under_way(self) -> bool:

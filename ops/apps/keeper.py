@@ -29,6 +29,7 @@ QUICK = 3.0  # seconds: a bridge that lived shorter was not well
 PAUSES = (0.0, 0.0, 0.2, 0.5, 1.0, 2.0)  # seconds before the next start, by quick deaths in a row
 UNUSABLE = 2  # the exit code of a bridge whose settings are no good: another one would say the same
 GIVE_UP = 6  # quick deaths in a row
+HELD = 200  # calls that come back while there is no bridge; for more the oldest is told to ask again
 SORRY = (
     b'<?xml version="1.0" encoding="UTF-8"?><Response><Say>I am sorry, something went wrong on our side. '
     b"Please call again.</Say><Hangup/></Response>"
@@ -106,6 +107,8 @@ class Keeper:
             self._drain_wakeup()
             if self.listening.fileno() in ready:
                 held += _answer(self.listening)
+            while len(held) > HELD:
+                _send(held.pop(0), b"503 Unavailable")
         for connection in held:
             _send(connection, b"503 Unavailable")
 

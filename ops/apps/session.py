@@ -241,6 +241,7 @@ class Session(Turns):
             reason = "the model was lost and the transfer failed"
             return [note, *self._say_goodbye("agent-apology", Hangup(1011, reason), now)]
         failed = "The transfer failed: nobody can be reached. Apologise and offer to help yourself."
+        self._news = True
         return [note, ToModel(self._dialect.message("system", failed)), *self._ask(now)]
 
     def summary(self, now: float) -> Note:
@@ -265,8 +266,8 @@ class Session(Turns):
         if event.expired:
             note = Note("WARNING", "model.error", f"The model's session has expired: {message}", fields)
             return [note, Measure("reconnects"), *self._renew(now)]
-        note = Note("WARNING", "model.error", f"The model said: {code}: {message}", fields)
-        return [note, *self._ask(now)] if event.busy and self._news else [note]
+        self._ask_next = self._ask_next or (event.busy and self._news)  # behind the one that is under way
+        return [Note("WARNING", "model.error", f"The model said: {code}: {message}", fields)]
 
     def _malformed(self, side: str, reason: str, now: float) -> list[Action]:
         self._garbage += 1

@@ -19,7 +19,7 @@ from ops.apps.actions import (
     Transfer,
 )
 from ops.apps.caller_audio import LOOK, PAUSE, PRE_ROLL, VOICE
-from ops.apps.conduct import BEHEADED, LOCAL, Conduct, remembered
+from ops.apps.conduct import BEHEADED, LOCAL, STAYED, Conduct, remembered
 from ops.apps.leaving import PATIENCE, Leaving
 from ops.journal.hops import Hop
 from ops.vendors.openai import events as model
@@ -91,13 +91,12 @@ class Turns(Conduct):
         return ToModel(self._dialect.probe())
 
     def _hears(self, now: float) -> list[Action]:
-        """It answered the probe: what sounded was no speech to it. What is owed all the same is asked for."""
+        """It answered the probe: what sounded was no speech to it, as far as it has listened yet. What is
+        owed all the same is asked for with the next recorded sentence."""
         self._probed, asks, self._ask_next = False, self._ask_next, False
         self._frames.close_turn()
         self._recovery.due_since = None if self._response is None or self._owed_since is None else now
-        if asks:
-            return self._ask(now)
-        return [] if self._owed_since is None or self._under_way else self._take_up(now, first=False)
+        return self._ask(now) if asks else []
 
     def _caller_speaks(self, at_ms: int, item_id: str, now: float) -> list[Action]:
         actions: list[Action] = [self._hop(Hop.CALLER_SPEAKS, now, audio_ms=at_ms)]
@@ -106,7 +105,8 @@ class Turns(Conduct):
         self._ask_next = self._probed = False
         self._frames.open_turn(self._frames_since(at_ms, now), item_id)
         if self._leaving is not None and isinstance(self._leaving.how, Hangup) and not self._leaving.told:
-            self._leaving = None  # the caller has something to add to the goodbye
+            self._leaving = None
+            actions.append(ToModel(self._dialect.message("system", STAYED)))
         ready_at = self._recovery.ready_at or 0.0
         if self._origin + at_ms / 1000 < ready_at - 0.5 and self._recovery.generation > 1:
             return actions  # said before this session began: it interrupts nobody now

@@ -146,7 +146,7 @@ def test_without_a_supervisor_it_rotates_its_logs(root: Path, free_ports: Callab
     asyncio.run(scenario())
 
 
-def test_while_there_is_no_bridge_it_answers_itself() -> None:
+def test_while_there_is_no_bridge_it_answers_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """An apology to a new call; a live one that wants to come back is not hung up but held, until the next bridge
     is there for Twilio to ask again."""
 
@@ -162,13 +162,16 @@ def test_while_there_is_no_bridge_it_answers_itself() -> None:
                 assert await get(port) == 503
                 done, _ = await asyncio.wait(held, timeout=0.2)
                 assert not done
+                monkeypatch.setattr("ops.apps.keeper.HELD", 2)
+                held.append(asyncio.create_task(get(port, "/resume?asked=1", "POST")))
+                assert await held[0] == 503  # the oldest makes room
             finally:
                 one.asked_to_stop += 1
                 await get(port)
                 await answering
                 for handle in (*one._wakeup, *one._orders):
                     os.close(handle)
-            assert await asyncio.gather(*held) == [503, 503]
+            assert await asyncio.gather(*held) == [503, 503, 503]
 
     asyncio.run(scenario())
 

@@ -84,6 +84,17 @@ def test_a_result_that_an_answer_under_way_did_not_know_is_told_behind_it() -> N
     assert asked(line.event(events.ResponseDone("r2", "completed"))) == [""]
 
 
+def test_however_often_an_answer_is_refused_it_is_not_asked_for_at_once_again() -> None:
+    """One that we know nothing of is under way, and may hang: the next is asked for behind it, or the model counts as
+    lost."""
+    line = Line().up()
+    line.take(line.session.on_phone(phone.Dtmf("4"), line.now))
+    line.until(line.now + 2)
+    assert asked(line.event(*[BUSY] * 20)) == []
+    assert "model.lost" in notes(line.until(line.now + 5))
+    assert asked(line.reopened()) == [""]
+
+
 def test_a_greeting_that_met_another_answer_is_not_said_behind_it() -> None:
     """Nothing new was told: one answer is enough."""
     line = Line()
@@ -138,13 +149,15 @@ def test_a_silent_caller_is_told_nothing_while_the_model_is_away() -> None:
 
 
 def test_noise_that_a_deaf_session_heard_does_not_cost_the_next_ones() -> None:
-    """The next one hears it and says nothing, rightly: asked, it answers, and the caller is asked what it was."""
+    """The next one hears it and says nothing, rightly: asked, it answers, and with the next recorded sentence the
+    caller is asked what it was; not before, for it may still be listening."""
     line = Line().up()
     line.until(line.now + 6, frame=FRAME)
     assert "model.lost" in notes(line.done)
     told = line.reopened()
     assert to_model(told)[-1] == "session.update"
-    done = line.event(READY)
+    assert asked(line.event(READY)) == []
+    done = line.until(line.now + 4)
     assert ["say that again" in words for words in asked(done)] == [True]
     line.answer("a", "Sorry, could you say that again?")
     line.until(line.now + 8)
@@ -193,6 +206,8 @@ def test_the_model_hears_the_caller_while_the_agent_says_goodbye() -> None:
     )
     line.event(events.ResponseDone("r", "completed"))
     assert len(sounds(line.until(line.now + 0.1, frame=FRAME))) == 5
+    told = line.event(events.SpeechStarted(int(line.now * 1000) + 50, "u"))
+    assert ["hang_up again" in text for role, text in texts(told) if role == "system"] == [True]
 
 
 def test_after_a_transfer_that_failed_nothing_old_is_heard_again() -> None:
