@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.apps.dialogue import Entry, of_json
+from ops.apps.past_calls import PastCalls
 from ops.apps.tickets import Terms
 from ops.journal.write import logger
 
@@ -43,6 +44,9 @@ class Page:
     turns: int = 0
     began: float | None = None
     dollars: float = 0.0
+
+
+OVER = Page(Terms(), (), "it was on an earlier day", 0)
 
 
 def page_of(lines: Iterable[str]) -> Page:
@@ -78,6 +82,7 @@ class Callbook:
     def __init__(self, folder: Path) -> None:
         self.failing = False
         self._folder = folder
+        self._past = PastCalls(folder / "past")
         self._rows: queue.SimpleQueue[tuple[str, str] | Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="callbook", daemon=True)
         self._thread.start()
@@ -113,7 +118,7 @@ class Callbook:
             with open(self._file(call_sid), encoding="utf-8", errors="replace") as file:  # noqa: PTH123
                 return page_of(file.read(BIG).splitlines())
         except OSError:
-            return None
+            return OVER if call_sid in self._past else None
 
     def _write(self) -> None:
         going_on, tidied = True, -KEPT
@@ -158,7 +163,7 @@ class Callbook:
             self.failing = True
 
     def _tidy(self) -> None:
-        """Make the folder, and forget the calls of the day before."""
+        """Make the folder, and forget the calls of the day before, but not that they were."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             before = time.time() - KEPT
@@ -166,6 +171,7 @@ class Callbook:
                 for file in files:
                     with suppress(FileNotFoundError):  # another worker was quicker
                         if file.name.endswith(".jsonl") and file.stat().st_mtime < before:
+                            self._past.add(file.name.removesuffix(".jsonl"))
                             os.unlink(file.path)  # noqa: PTH108
         except OSError:
             pass  # the first row will tell

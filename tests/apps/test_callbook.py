@@ -8,8 +8,11 @@ import time
 import tracemalloc
 from pathlib import Path
 
+import pytest
+
 from ops.apps.callbook import KEPT, Callbook, page_of
 from ops.apps.dialogue import Said, to_json
+from ops.apps.past_calls import PastCalls
 from ops.apps.tickets import Terms
 
 SID = "CA" + "1" * 32
@@ -72,12 +75,34 @@ def test_a_disk_that_fails_is_told_and_stops_nothing(tmp_path: Path) -> None:
 
 
 def test_old_pages_are_forgotten(tmp_path: Path) -> None:
-    """A day after its last row a call's file is removed."""
+    """A day after its last row a call's file is removed. That it was over stays known, and nothing else of it."""
     old = tmp_path / f"{SID}.jsonl"
-    old.write_text("{}")
+    old.write_text('{"event":"began","party":"x"}')
     os.utime(old, (time.time() - KEPT - 60,) * 2)
     Callbook(tmp_path).close()
     assert not old.exists()
+    book = Callbook(tmp_path)
+    page = asyncio.run(book.read(SID))
+    assert page is not None
+    assert (page.ended, page.terms.party) == ("it was on an earlier day", "")
+    assert asyncio.run(book.read("CA" + "2" * 32)) is None
+    book.close()
+
+
+def test_of_many_past_calls_the_newest_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever a look ends, and in a file of its owner's alone that does not grow for ever."""
+    monkeypatch.setattr("ops.apps.past_calls.AT_ONCE", 100)
+    monkeypatch.setattr("ops.apps.past_calls.MOST", 3500)
+    past = PastCalls(tmp_path / "past")
+    sids = [f"CA{number:032x}" for number in range(160)]
+    assert sids[0] not in past
+    for sid in sids:
+        past.add(sid)
+    assert [sid for sid in sids[-50:] if sid not in past] == []
+    assert sids[0] not in past
+    assert (tmp_path / "past").stat().st_size <= 3500
+    assert (tmp_path / "past").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["past"]
 
 
 def test_a_day_of_pages_is_looked_through_one_at_a_time(tmp_path: Path) -> None:

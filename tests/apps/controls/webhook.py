@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from ops.apps import door, listener, webhooks
 from ops.apps.door import Door, Refusal, Webhook
+from ops.apps.past_calls import PastCalls
 from ops.vendors.twilio import wire
 from tests.apps.controls import Anything, Control, no, nothing, unknown, yes
 from tests.apps.inside import Inside
@@ -218,6 +219,14 @@ async def resumed_the_day_after(one: Inside) -> bool:
     return await answered(one, Forgery(form_of(one), path=resume(time.time() - 86_400)))
 
 
+async def of_an_earlier_day(one: Inside) -> bool:
+    """Its call's file has been tidied away by a bridge before this one."""
+    form, calls = form_of(one), one.bridge.settings.run_dir / "calls"
+    calls.mkdir(parents=True, exist_ok=True)
+    PastCalls(calls / "past").add(form["CallSid"])
+    return await answered(one, Forgery(form))
+
+
 async def that_cannot_be_checked(one: Inside) -> bool:
     """Its check fails: whether the caller is told more than no."""
     status, _ = await ask(one, Forgery(form_of(one)).bytes(one))
@@ -293,6 +302,7 @@ CONTROLS = {
     "a call of today, to be resumed": Control(
         resumed_the_day_after, {"ops.apps.webhooks.in_time": yes}
     ),
+    "a call of today": Control(of_an_earlier_day, {"ops.apps.past_calls.PastCalls.__contains__": no}),
     "a check that fails": Control(
         that_cannot_be_checked,
         {"ops.apps.webhooks.Webhooks._webhook": unguarded},
