@@ -25,7 +25,7 @@ LEVELS = {
     "live": 5, "report": 5,
     "cli": 6, "commands": 6, "program": 6,
 }  # fmt: skip
-PURE = {"actions", "turns", "assembly", "events", "payload", "caller_audio", "codec", "frame_ring", "conduct", "dialect", "dialogue", "gauges", "leaving", "messages", "prices", "recovery",
+PURE = {"actions", "turns", "assembly", "events", "payload", "caller_audio", "codec", "frame_ring", "conduct", "owed", "dialect", "dialogue", "gauges", "leaving", "messages", "prices", "recovery",
         "spelling", "wire", "session", "playout", "recording", "tickets", "door", "scenario", "timeline", "judge", "entry",
         "analyse", "retry", "plan", "state", "hosts", "hops", "values", "findings", "g711", "vad", "vantage", "model", "destinations"}  # fmt: skip
 IMPURE_MODULES = {

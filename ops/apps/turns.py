@@ -19,8 +19,9 @@ from ops.apps.actions import (
     Transfer,
 )
 from ops.apps.caller_audio import LOOK, PAUSE, PRE_ROLL, VOICE
-from ops.apps.conduct import BEHEADED, LOCAL, STAYED, Conduct, remembered
+from ops.apps.conduct import LOCAL, remembered
 from ops.apps.leaving import PATIENCE, Leaving
+from ops.apps.owed import Owed
 from ops.journal.hops import Hop
 from ops.vendors.openai import events as model
 from ops.vendors.openai import prices
@@ -29,9 +30,16 @@ from ops.vendors.twilio import wire as phone
 ANY = 1_000_000  # frames, as many as a call may have
 PHONE_LOOKS = (25, 50, 100, 200)  # frames after which the caller's codec is looked at
 TRANSFER, HANG_UP = "transfer_to_agent", "hang_up"
+STAYED = (
+    "The call goes on: the caller has something to add. Answer, and call hang_up again when they are done."
+)
+BEHEADED = (
+    "The line broke while the caller spoke for long: of what you hear from them next, the beginning is "
+    "missing. Ask for it if you need it."
+)
 
 
-class Turns(Conduct):
+class Turns(Owed):
     """A conversation under way."""
 
     __slots__ = ()
