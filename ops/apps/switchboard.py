@@ -22,6 +22,7 @@ from ops.apps.webhooks import Webhooks
 from ops.config import Settings
 from ops.errors import OpsError
 from ops.journal import write as journal
+from ops.net.http import Unanswered
 from ops.vendors.ngrok import client as ngrok
 
 ENDED_CALLS = 10_000  # remembered, so that a replayed webhook of theirs opens nothing
@@ -57,6 +58,7 @@ class Switchboard:
         self.idle = asyncio.Event()
         self.draining = False
         self._looked = asyncio.Event()  # for the public URL, whatever was found
+        self._untold = False  # the last look was not answered
         self.ailments: list[Callable[[], str | None]] = []  # of others, who are asked each time
         self.views = Views(self)
         self.webhooks = Webhooks(self)
@@ -73,6 +75,8 @@ class Switchboard:
         """Why the bridge is degraded; None when it is not."""
         if self.door.origin is None:
             return "the public URL is not known: no tunnel"
+        if self._untold:
+            return "the tunnel's agent does not answer: the public URL may be another by now"
         if time.monotonic() < self._ailing_until:
             return "the model could not be had for a call a moment ago"
         if self.book.failing:
@@ -164,18 +168,22 @@ class Switchboard:
             await asyncio.wait_for(self._looked.wait(), LOOKS)
 
     async def follow_public_url(self) -> None:
-        """Keeps the public origin right while the tunnel comes, goes and changes."""
+        """Keeps the public origin right while the tunnel comes, goes and changes. An agent that does not
+        answer says nothing of it: what was known holds, for the tunnel may well carry on."""
+        origin: str | None
         while self.settings.public_url is None:
             try:
                 origin = await asyncio.to_thread(ngrok.public_url, self.settings, deadline=LOOKS)
+                self._untold = False
             except OpsError as problem:
-                origin = None
+                self._untold = isinstance(problem, Unanswered)
+                origin = self.door.origin if self._untold else None
                 log.debug("tunnel.unknown", str(problem))
             if origin != self.door.origin:
                 log.info("tunnel.origin", f"The public URL is {origin}.", url=origin, was=self.door.origin)
                 self.door.origin = origin
             self._looked.set()
-            await asyncio.sleep(2.0 if origin else 0.25)
+            await asyncio.sleep(0.25 if origin is None or self._untold else 2.0)
 
     def routes(self) -> list[Route | WebSocketRoute]:
         """Every path; those that are not public answer 404 to anyone but this machine."""

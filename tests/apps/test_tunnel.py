@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.apps.inside import inside, run
+from tests.apps.inside import Inside, inside, run
 from tests.apps.test_bridge import new_call, world
 from tests.standin import raw
 
@@ -64,6 +64,41 @@ def test_a_webhook_does_not_wait_for_ever(root: Path) -> None:
     async def scenario() -> None:
         async with inside(root, PUBLIC_URL="") as one:
             assert (await one.webhook(new_call())).status_code == 503
+
+    run(scenario)
+
+
+def test_an_agent_that_does_not_answer_costs_no_call(root: Path) -> None:
+    """It says nothing of the tunnel, which may well carry on: health tells of it, and calls come in. An agent
+    that says that there is no tunnel is believed."""
+    ports: list[int] = []
+    told = threading.Event()
+    told.set()
+
+    def pause() -> None:
+        if not told.is_set():
+            raise ConnectionResetError
+
+    async def until(one: Inside, reason: str | None) -> None:
+        async with asyncio.timeout(10):
+            while one.bridge.trouble != reason:
+                await asyncio.sleep(0.01)
+
+    async def scenario() -> None:
+        with agent(lambda: ports[0], pause) as url:
+            async with inside(root, PUBLIC_URL="", NGROK_API_URL=url) as one:
+                one.bridge.settings = replace(one.bridge.settings, websocket_port=one.port)
+                ports.append(one.port)
+                looks = asyncio.create_task(one.bridge.follow_public_url())
+                await until(one, None)
+                told.clear()
+                await until(one, "the tunnel's agent does not answer: the public URL may be another by now")
+                assert "<Stream" in (await one.webhook(new_call())).text
+                ports[0] = 1
+                told.set()
+                await until(one, "the public URL is not known: no tunnel")
+                assert (await one.webhook(new_call())).status_code == 503
+                looks.cancel()
 
     run(scenario)
 
