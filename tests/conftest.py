@@ -6,6 +6,7 @@ import faulthandler
 import json
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -39,6 +40,13 @@ LONGEST = (
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--live", action="store_true", help="run the contract tests against the real vendors")
     parser.addoption("--long", action="store_true", help="the long fuzz, soak and rig modes")
+
+
+def pytest_configure() -> None:
+    """A shell has what it starts in the background ignore Ctrl-C, and so whatever that starts; the tests send
+    it to what they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)
